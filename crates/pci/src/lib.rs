@@ -1,0 +1,12 @@
+//! What sysfs says of a PCI function: its address, ids, driver, PF or VF role, IOMMU group, NUMA node and network devices.
+//! It must not write to sysfs, talk to the kernel by any other way, or know who asks.
+
+mod address;
+mod function;
+mod sysfs;
+mod virtfn;
+
+pub use address::{ParseAddressError, PciAddress};
+pub use function::{Function, IommuGroup, Role};
+pub use sysfs::{Error, Sysfs};
+pub use virtfn::VfIndex;

@@ -1,0 +1,95 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+/// A PF with two VFs, numbered against the order of their addresses.
+fn tree() -> (tempfile::TempDir, Sysfs) {
+    let root = tempfile::tempdir().unwrap();
+    let sysfs = Sysfs::new(root.path());
+    let pf = function(
+        &sysfs,
+        "0000:21:00.0",
+        &[("sriov_totalvfs", "7\n"), ("sriov_numvfs", "2\n"), ("numa_node", "1\n")],
+    );
+    for (index, address) in [(1, "0000:21:10.0"), (0, "0000:21:10.2")] {
+        let vf = function(&sysfs, address, &[("numa_node", "-1\n")]);
+        symlink("../0000:21:00.0", vf.join("physfn")).unwrap();
+        symlink(format!("../{address}"), pf.join(format!("virtfn{index}"))).unwrap();
+    }
+    (root, sysfs)
+}
+
+fn function(sysfs: &Sysfs, address: &str, attributes: &[(&str, &str)]) -> PathBuf {
+    let dir = sysfs.function_dir(address.parse().unwrap());
+    fs::create_dir_all(&dir).unwrap();
+    for (name, text) in [("vendor", "0x8086\n"), ("device", "0x10ca\n"), ("class", "0x020000\n")] {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    for (name, text) in attributes {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    dir
+}
+
+fn address(text: &str) -> PciAddress {
+    text.parse().unwrap()
+}
+
+#[test]
+fn pf_and_vfs_know_each_other() {
+    let (_root, sysfs) = tree();
+    let pf = sysfs.function(address("0000:21:00.0")).unwrap();
+    assert_eq!(pf.role, Role::Pf { total_vfs: 7, num_vfs: 2 });
+    assert_eq!((pf.numa_node, pf.base_class(), pf.vendor.as_str()), (Some(1), 2, "8086"));
+    let vf = sysfs.function(address("0000:21:10.0")).unwrap();
+    assert_eq!((vf.pf(), vf.vf_index()), (Some(pf.address), Some(VfIndex::new(1))));
+    assert_eq!(vf.numa_node, None);
+}
+
+#[test]
+fn an_odd_entry_hides_no_other() {
+    let (root, sysfs) = tree();
+    fs::create_dir(root.path().join("bus/pci/devices/pci0000:00")).unwrap();
+    assert_eq!(sysfs.addresses().unwrap().len(), 3);
+}
+
+#[test]
+fn iommu_group_driver_and_uio() {
+    let (root, sysfs) = tree();
+    let dir = sysfs.function_dir(address("0000:21:10.2"));
+    let group = root.path().join("kernel/iommu_groups/12");
+    fs::create_dir_all(&group).unwrap();
+    fs::write(group.join("name"), "vfio-noiommu\n").unwrap();
+    symlink(&group, dir.join("iommu_group")).unwrap();
+    symlink("../../drivers/igb_uio", dir.join("driver")).unwrap();
+    fs::create_dir_all(dir.join("uio/uio3")).unwrap();
+    let vf = sysfs.function(address("0000:21:10.2")).unwrap();
+    assert_eq!(vf.iommu_group, Some(IommuGroup { number: 12, noiommu: true }));
+    assert_eq!((vf.uio.as_deref(), vf.is_userspace_bound()), (Some("uio3"), true));
+}
+
+#[test]
+fn virtio_netdevs_sit_one_level_down() {
+    let (_root, sysfs) = tree();
+    let dir = sysfs.function_dir(address("0000:21:00.0"));
+    fs::create_dir_all(dir.join("virtio3/net/eth4")).unwrap();
+    assert_eq!(sysfs.netdevs(address("0000:21:00.0")), ["eth4"]);
+}
+
+#[test]
+fn errors_say_what_was_wanted_and_found() {
+    let (_root, sysfs) = tree();
+    let missing = sysfs.function(address("0000:99:00.0")).unwrap_err().to_string();
+    assert!(missing.starts_with("no PCI function 0000:99:00.0 on this node"), "{missing}");
+    fs::write(sysfs.function_dir(address("0000:21:10.0")).join("vendor"), "junk").unwrap();
+    let malformed = sysfs.function(address("0000:21:10.0")).unwrap_err().to_string();
+    assert!(malformed.ends_with("holds \"junk\", wanted an id such as 0x8086"), "{malformed}");
+}
+
+#[test]
+fn a_vf_that_its_pf_does_not_list_is_an_orphan() {
+    let (_root, sysfs) = tree();
+    fs::remove_file(sysfs.function_dir(address("0000:21:00.0")).join("virtfn1")).unwrap();
+    let error = sysfs.function(address("0000:21:10.0")).unwrap_err();
+    assert!(matches!(error, Error::Orphan { .. }), "{error}");
+}
