@@ -1,1 +1,4 @@
-//! TODO
+//! Tools for tests alone: sysfs trees, a kubelet stand-in, Multus and container runtime calls, network namespaces, kills.
+//! No product code may depend on it.
+
+pub mod runtime;
