@@ -100,6 +100,11 @@ impl Sysfs {
         Ok(addresses)
     }
 
+    /// The class of one function, by one small read: whoever scans a bus passes over what is no concern of theirs.
+    pub fn class(&self, address: PciAddress) -> Result<u32, Error> {
+        Attributes { address, dir: &self.function_dir(address) }.class()
+    }
+
     /// The VFs of a PF, sorted by their number; empty for a function that has none.
     pub fn vfs(&self, pf: PciAddress) -> Result<Vec<(VfIndex, PciAddress)>, Error> {
         let path = self.function_dir(pf);

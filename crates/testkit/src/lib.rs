@@ -1,4 +1,8 @@
 //! Tools for tests alone: sysfs trees, a kubelet stand-in, Multus and container runtime calls, network namespaces, kills.
 //! No product code may depend on it.
 
+#[cfg(feature = "kubelet")]
+pub mod kubelet;
+pub mod pod;
 pub mod runtime;
+pub mod sysfs;

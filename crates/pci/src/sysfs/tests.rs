@@ -47,6 +47,14 @@ fn pf_and_vfs_know_each_other() {
 }
 
 #[test]
+fn class_alone_is_the_functions_class() {
+    let (_root, sysfs) = tree();
+    let pf = address("0000:21:00.0");
+    assert_eq!(sysfs.class(pf).unwrap(), sysfs.function(pf).unwrap().class);
+    assert!(matches!(sysfs.class(address("0000:99:00.0")), Err(Error::Read { .. })));
+}
+
+#[test]
 fn an_odd_entry_hides_no_other() {
     let (root, sysfs) = tree();
     fs::create_dir(root.path().join("bus/pci/devices/pci0000:00")).unwrap();
