@@ -1,1 +1,28 @@
-//! TODO
+//! rtnetlink over one blocking socket: links, VF attributes, addresses, routes, network namespaces, announcements.
+//! It must not know of pods, CNI or PCI, and it is the one room where `unsafe` may stand.
+
+mod address;
+mod announce;
+mod error;
+mod ifname;
+mod link;
+mod mac;
+mod netns;
+mod route;
+mod socket;
+mod vf;
+mod vlan;
+mod watch;
+
+pub use address::Address;
+pub use announce::announce;
+pub use error::Error;
+pub use ifname::{IfName, ParseIfNameError};
+pub use link::{Link, LinkChange};
+pub use mac::{MacAddr, ParseMacError};
+pub use netns::{Netns, NetnsError, NetnsId};
+pub use route::{Route, RouteScope};
+pub use socket::Netlink;
+pub use vf::{LinkState, Vf, VfAttribute};
+pub use vlan::{VlanError, VlanId, VlanProto};
+pub use watch::{Group, Watch};

@@ -1,0 +1,157 @@
+//! The main loop of a plugin: one request in, one result or error out.
+//! It must not know what a plugin does.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::env::{Asked, Command, Request, Source};
+use crate::error::{Code, Error};
+use crate::result::Outcome;
+use crate::version::Version;
+
+/// What a plugin does for each command. What is left out succeeds and does nothing, as with the Go skeleton.
+pub trait Plugin {
+    /// Printed where somebody runs the binary by hand; `None`: the missing variable is then an error.
+    fn about(&self) -> Option<String> {
+        None
+    }
+
+    /// Attaches and tells what it attached.
+    fn add(&self, request: &Request) -> Result<Outcome, Error>;
+
+    /// Detaches. Must succeed where there is nothing to detach any more.
+    fn del(&self, request: &Request) -> Result<(), Error>;
+
+    /// Fails where the attachment is not as promised.
+    fn check(&self, request: &Request) -> Result<(), Error> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// Fails where an ADD would.
+    fn status(&self, request: &Request) -> Result<(), Error> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// Removes what belongs to no valid attachment.
+    fn gc(&self, request: &Request) -> Result<(), Error> {
+        let _ = request;
+        Ok(())
+    }
+}
+
+/// Runs the plugin on this process's environment and standard streams.
+pub fn main(plugin: &dyn Plugin) -> ExitCode {
+    // A panic too must reach the runtime as an error object; the release profile then aborts.
+    std::panic::set_hook(Box::new(|panic| {
+        let error =
+            Error::new(Code::INTERNAL, format!("plugin panicked: {panic}; this is a bug, please report it"));
+        let _ = io::stdout().write_all(error.to_json(None).as_bytes());
+        std::process::exit(1);
+    }));
+    run(plugin, &|name| std::env::var(name).ok(), &mut io::stdin().lock(), &mut io::stdout().lock())
+}
+
+/// Runs the plugin on what is given.
+pub fn run(
+    plugin: &dyn Plugin,
+    variable: &dyn Fn(&str) -> Option<String>,
+    stdin: &mut dyn Read,
+    stdout: &mut dyn Write,
+) -> ExitCode {
+    let mut source = Source { variable, stdin };
+    let mut version = None;
+    let answer = match (source.value("CNI_COMMAND").is_empty(), plugin.about()) {
+        (true, Some(about)) => {
+            let versions: Vec<&str> = Version::ALL.iter().map(|version| version.as_str()).collect();
+            eprintln!("{about}\nCNI protocol versions supported: {}", versions.join(", "));
+            return ExitCode::SUCCESS;
+        }
+        _ => answer(plugin, &mut source, &mut version),
+    };
+    let (text, code) = match answer {
+        Ok(text) => (text, ExitCode::SUCCESS),
+        Err(error) => (error.to_json(version), ExitCode::FAILURE),
+    };
+    if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
+        return ExitCode::FAILURE;
+    }
+    code
+}
+
+fn answer(
+    plugin: &dyn Plugin,
+    source: &mut Source<'_>,
+    version: &mut Option<Version>,
+) -> Result<String, Error> {
+    let asked = source.asked()?;
+    if let Asked::Version = asked {
+        return Ok(Version::report());
+    }
+    let request = source.request()?;
+    *version = Some(request.conf.version);
+    let command = match asked {
+        Asked::Known(command) => command,
+        Asked::Unknown(name) => {
+            return Err(Error::new(Code::ENVIRONMENT, format!("unknown CNI_COMMAND: {name}")));
+        }
+        Asked::Version => return Ok(Version::report()),
+    };
+    allowed(command, request.conf.version)?;
+    if matches!(command, Command::Add | Command::Del) && !overridden(source) {
+        // The Go skeleton looks only after the work is done; a result may then be out already.
+        foreign_netns(request.netns.as_deref())?;
+    }
+    match command {
+        Command::Add => {
+            // A result that the asked version cannot express is found out by the plugin before it touches anything, and
+            // here at the latest.
+            let outcome = plugin.add(&request)?;
+            return outcome
+                .to_json(request.conf.version)
+                .map_err(|error| Error::new(Code::INTERNAL, error.to_string()));
+        }
+        Command::Del => plugin.del(&request),
+        Command::Check => plugin.check(&request),
+        Command::Status => plugin.status(&request),
+        Command::Gc => plugin.gc(&request),
+    }
+    .map(|()| String::new())
+}
+
+fn allowed(command: Command, version: Version) -> Result<(), Error> {
+    let (name, since) = match command {
+        Command::Check => ("CHECK", Version::V0_4_0),
+        Command::Gc => ("GC", Version::V1_1_0),
+        Command::Status => ("STATUS", Version::V1_1_0),
+        Command::Add | Command::Del => return Ok(()),
+    };
+    if version >= since {
+        return Ok(());
+    }
+    Err(Error::new(Code::INCOMPATIBLE_VERSION, format!("config version does not allow {name}")))
+}
+
+fn overridden(source: &Source<'_>) -> bool {
+    let value = source.value("CNI_NETNS_OVERRIDE");
+    value == "1" || value.eq_ignore_ascii_case("true")
+}
+
+/// A runtime that passes the plugin's own namespace would have the node's NIC configured as the pod's.
+fn foreign_netns(netns: Option<&Path>) -> Result<(), Error> {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let own = identity(Path::new("/proc/self/ns/net"));
+    match netns.and_then(identity) {
+        Some(asked) if own == Some(asked) => {
+            Err(Error::new(Code::NETNS, "plugin's netns and netns from CNI_NETNS should not be the same"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

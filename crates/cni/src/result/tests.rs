@@ -1,0 +1,77 @@
+use super::*;
+
+fn outcome() -> Outcome {
+    Outcome {
+        interfaces: vec![Interface {
+            name: "net1".into(),
+            mac: "02:00:00:00:00:01".into(),
+            mtu: 1500,
+            sandbox: "/run/netns/a".into(),
+            pci_id: "0000:3b:02.1".into(),
+        }],
+        ips: vec![IpConfig {
+            address: "192.0.2.5/24".parse().unwrap(),
+            gateway: Some("192.0.2.1".parse().unwrap()),
+            interface: Some(0),
+        }],
+        ..Outcome::default()
+    }
+}
+
+#[test]
+fn current_keys_are_alphabetical_and_complete() {
+    let text = r#"{
+    "cniVersion": "1.1.0",
+    "interfaces": [
+        {
+            "mac": "02:00:00:00:00:01",
+            "mtu": 1500,
+            "name": "net1",
+            "pciID": "0000:3b:02.1",
+            "sandbox": "/run/netns/a"
+        }
+    ],
+    "ips": [
+        {
+            "address": "192.0.2.5/24",
+            "gateway": "192.0.2.1",
+            "interface": 0
+        }
+    ]
+}"#;
+    assert_eq!(outcome().to_json(Version::V1_1_0).unwrap(), text);
+}
+
+#[test]
+fn older_versions_lose_what_they_cannot_say() {
+    let text = outcome().to_json(Version::V1_0_0).unwrap();
+    assert!(!text.contains("mtu") && !text.contains("pciID"), "{text}");
+    let text = outcome().to_json(Version::V0_4_0).unwrap();
+    assert!(text.starts_with("{\n    \"cniVersion\": \"0.4.0\",\n    \"interfaces\""), "{text}");
+    assert!(text.contains("\"version\": \"4\"") && text.ends_with("\"dns\": {}\n}"), "{text}");
+}
+
+#[test]
+fn the_first_versions_need_an_address() {
+    let text = outcome().to_json(Version::V0_2_0).unwrap();
+    assert!(text.contains("\"ip4\"") && text.ends_with("\"dns\": {}\n}"), "{text}");
+    let error = Outcome::default().to_json(Version::V0_1_0).unwrap_err();
+    assert_eq!(error.to_string(), "cannot convert: no valid IP addresses");
+}
+
+#[test]
+fn every_version_is_read_back() {
+    for version in Version::ALL {
+        let text = outcome().to_json(version).unwrap();
+        let again = Outcome::parse(text.as_bytes(), Version::V1_1_0).unwrap();
+        assert_eq!(again.ips[0].address, outcome().ips[0].address, "{text}");
+    }
+}
+
+#[test]
+fn nulls_of_go_are_empty_lists() {
+    for text in ["null", "", r#"{"cniVersion":"1.0.0","ips":null,"routes":null}"#] {
+        assert_eq!(Outcome::parse(text.as_bytes(), Version::V1_0_0).unwrap(), Outcome::default());
+    }
+    assert!(Outcome::parse(b"{\"cniVersion\":\"7\"}", Version::V1_0_0).is_err());
+}

@@ -1,0 +1,85 @@
+//! The IP addresses of a link.
+//! It must not decide which addresses a pod gets.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::error::Error;
+use crate::socket::Netlink;
+
+/// An address that a link has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Address {
+    /// The address with its prefix, host bits kept.
+    pub net: IpNet,
+    /// Duplicate address detection is not done yet; the address cannot be used as a source.
+    pub tentative: bool,
+    /// Duplicate address detection found another station with it.
+    pub dad_failed: bool,
+    /// Reachable beyond the link; link-local addresses are not.
+    pub global: bool,
+}
+
+impl Netlink {
+    /// Gives the link an address; an IPv4 one gets its subnet's broadcast address, as `ip address add brd +` would.
+    pub fn add_address(&mut self, index: u32, net: IpNet) -> Result<(), Error> {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        message.header.prefix_len = net.prefix_len();
+        message.header.family = family(net.addr());
+        message.attributes = vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
+        if let IpNet::V4(v4) = net
+            && v4.prefix_len() < 31
+        {
+            message.attributes.push(AddressAttribute::Broadcast(v4.broadcast()));
+        }
+        self.change("add address", RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// The addresses of the link, IPv4 before IPv6.
+    pub fn addresses(&mut self, index: u32) -> Result<Vec<Address>, Error> {
+        const REQUEST: &str = "list addresses";
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        let mut addresses = Vec::new();
+        for payload in self.dump(REQUEST, &RouteNetlinkMessage::GetAddress(message))? {
+            let message = AddressMessage::parse(&payload)
+                .map_err(|source| Error::Reply { request: REQUEST, source })?;
+            // Without strict checking the kernel lists every link's.
+            if message.header.index == index {
+                addresses.extend(read(&message));
+            }
+        }
+        Ok(addresses)
+    }
+}
+
+fn read(message: &AddressMessage) -> Option<Address> {
+    let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+    let (mut local, mut peer) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => local = Some(*address),
+            AddressAttribute::Address(address) => peer = Some(*address),
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    Some(Address {
+        net: IpNet::new(local.or(peer)?, message.header.prefix_len).ok()?,
+        tentative: flags.contains(AddressFlags::Tentative),
+        dad_failed: flags.contains(AddressFlags::Dadfailed),
+        global: message.header.scope == AddressScope::Universe,
+    })
+}
+
+pub(crate) fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}

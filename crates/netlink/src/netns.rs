@@ -1,0 +1,157 @@
+//! Network namespaces: opening one by path, telling two apart, stepping into one and back.
+//! It must not create or delete any.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::socket::Netlink;
+
+/// An open network namespace. It lives at least as long as this.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+    path: PathBuf,
+    id: NetnsId,
+}
+
+/// What tells one network namespace from another, whatever path leads to it: nsfs's device and inode.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NetnsId {
+    /// The device of nsfs.
+    pub dev: u64,
+    /// The namespace's inode.
+    pub ino: u64,
+}
+
+/// Why a path leads to no network namespace.
+#[derive(Debug, thiserror::Error)]
+pub enum NetnsError {
+    /// There is nothing to open.
+    #[error("failed to open netns {path:?}: failed to Statfs {path:?}: {}", lower(source))]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is there is no namespace: an unmounted `/run/netns/…` is a plain file.
+    #[error("failed to open netns {path:?}: unknown FS magic on {path:?}: {magic:x}")]
+    NotNetns {
+        /// The path.
+        path: PathBuf,
+        /// The file system's magic number.
+        magic: i64,
+    },
+    /// It is a namespace, but stepping in or out failed.
+    #[error("cannot enter network namespace {path:?}: {source}")]
+    Enter {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl NetnsError {
+    /// True where there is no namespace at that path any more, as against one that cannot be entered.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::NotNetns { .. })
+    }
+}
+
+impl Netns {
+    /// Opens the namespace at `path`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, NetnsError> {
+        let path = path.as_ref().to_owned();
+        let open = || -> io::Result<(File, FsType, NetnsId)> {
+            let file = File::open(&path)?;
+            let magic = fstatfs(&file)?.filesystem_type();
+            let metadata = file.metadata()?;
+            Ok((file, magic, NetnsId { dev: metadata.dev(), ino: metadata.ino() }))
+        };
+        match open() {
+            Ok((file, NSFS_MAGIC | PROC_SUPER_MAGIC, id)) => Ok(Self { file, path, id }),
+            Ok((_, magic, _)) => Err(NetnsError::NotNetns { path, magic: magic.0 }),
+            Err(source) => Err(NetnsError::Open { path, source }),
+        }
+    }
+
+    /// The namespace of the calling thread.
+    pub fn current() -> Result<Self, NetnsError> {
+        Self::open("/proc/thread-self/ns/net")
+    }
+
+    /// The path that it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What tells it from others.
+    pub fn id(&self) -> NetnsId {
+        self.id
+    }
+
+    /// Runs `work` inside this namespace and comes back. The calling thread alone moves: have only one.
+    pub fn enter<T>(&self, work: impl FnOnce() -> T) -> Result<T, NetnsError> {
+        let home = Self::current()?;
+        if home.id == self.id {
+            return Ok(work());
+        }
+        self.set()?;
+        let outcome = work();
+        home.set()?;
+        Ok(outcome)
+    }
+
+    /// An rtnetlink socket of this namespace, to be used from anywhere.
+    pub fn netlink(&self) -> Result<Result<Netlink, Error>, NetnsError> {
+        self.enter(Netlink::open)
+    }
+
+    fn set(&self) -> Result<(), NetnsError> {
+        let enter = |errno: nix::Error| NetnsError::Enter { path: self.path.clone(), source: errno.into() };
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(enter)
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// As the Go programs print it: `no such file or directory`.
+fn lower(error: &io::Error) -> String {
+    crate::error::in_words(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_namespace_by_two_paths_is_one() {
+        let current = Netns::current().unwrap();
+        assert_eq!(current.id(), Netns::open("/proc/self/ns/net").unwrap().id());
+        assert_eq!(current.enter(|| 7).unwrap(), 7);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_path() {
+        let missing = Netns::open("/nonexistent/ns").unwrap_err();
+        assert_eq!(
+            missing.to_string(),
+            r#"failed to open netns "/nonexistent/ns": failed to Statfs "/nonexistent/ns": no such file or directory"#
+        );
+        let file = Netns::open(std::env::current_exe().unwrap()).unwrap_err();
+        assert!(file.is_gone() && file.to_string().contains("unknown FS magic"), "{file}");
+    }
+}

@@ -1,0 +1,175 @@
+//! One blocking rtnetlink socket: a request out, its replies in, of any size.
+//! It must not know what the messages mean.
+
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NetlinkBuffer, NetlinkMessage, NlaBuffer, NlasIterator,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+use crate::error::Error;
+
+/// A connection to the rtnetlink of the network namespace in which it was opened, and of no other ever after.
+pub struct Netlink {
+    socket: netlink_sys::Socket,
+    sequence: u32,
+}
+
+/// `struct nlmsgerr` up to the end of the echoed header: the error number and 16 bytes.
+const ERROR_LEN: usize = 4 + 16;
+/// `NLMSGERR_ATTR_MSG` of include/uapi/linux/netlink.h.
+const ATTR_MSG: u16 = 1;
+/// A dump that the kernel marks as torn is asked for again, this often at most.
+const DUMP_ATTEMPTS: usize = 8;
+
+impl Netlink {
+    /// Opens a socket in the network namespace of the calling thread.
+    pub fn open() -> Result<Self, Error> {
+        let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE).map_err(Error::Socket)?;
+        socket.bind_auto().map_err(Error::Socket)?;
+        // The kernel's own words for an error, and no copy of the request in front of them.
+        socket.set_ext_ack(true).and_then(|()| socket.set_cap_ack(true)).map_err(Error::Socket)?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Sends a request that changes something and waits until the kernel has done it.
+    pub(crate) fn change(
+        &mut self,
+        request: &'static str,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<(), Error> {
+        self.send(message, NLM_F_REQUEST | NLM_F_ACK | flags)?;
+        self.replies(request).map(|_| ())
+    }
+
+    /// Sends a request for one object and returns the payloads of the replies.
+    pub(crate) fn get(
+        &mut self,
+        request: &'static str,
+        message: RouteNetlinkMessage,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        self.send(message, NLM_F_REQUEST | NLM_F_ACK)?;
+        Ok(self.replies(request)?.payloads)
+    }
+
+    /// Sends a request for a list and returns the payloads of the replies, taken again where the list changed meanwhile.
+    pub(crate) fn dump(
+        &mut self,
+        request: &'static str,
+        message: &RouteNetlinkMessage,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let mut replies = Replies::default();
+        for _ in 0..DUMP_ATTEMPTS {
+            self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
+            replies = self.replies(request)?;
+            if !replies.torn {
+                break;
+            }
+        }
+        Ok(replies.payloads)
+    }
+
+    fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Error> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut message = NetlinkMessage::from(message);
+        message.header.sequence_number = self.sequence;
+        message.header.flags = flags;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.socket.send(&bytes, 0).map(|_| ()).map_err(Error::Socket)
+    }
+
+    /// Collects the payloads up to the acknowledgement or the end of the list. Replies to an earlier request that was
+    /// given up are passed over.
+    fn replies(&mut self, request: &'static str) -> Result<Replies, Error> {
+        let mut replies = Replies::default();
+        loop {
+            let datagram = self.receive()?;
+            let mut rest = datagram.as_slice();
+            while !rest.is_empty() {
+                let message =
+                    NetlinkBuffer::new_checked(rest).map_err(|source| Error::Reply { request, source })?;
+                let length = usize::try_from(message.length()).unwrap_or(rest.len()).min(rest.len());
+                if message.sequence_number() == self.sequence && replies.take(request, &message)? {
+                    return Ok(replies);
+                }
+                rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+            }
+        }
+    }
+
+    /// One datagram of whatever size: a PF's list of VFs alone can be tens of kilobytes.
+    fn receive(&self) -> Result<Vec<u8>, Error> {
+        loop {
+            match self.socket.recv_from_full() {
+                Ok((bytes, _)) => return Ok(bytes),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Socket(error)),
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Replies {
+    payloads: Vec<Vec<u8>>,
+    torn: bool,
+}
+
+impl Replies {
+    /// Takes one message in; true when it was the last.
+    fn take(&mut self, request: &'static str, message: &NetlinkBuffer<&[u8]>) -> Result<bool, Error> {
+        self.torn |= message.flags() & NLM_F_DUMP_INTR != 0;
+        let payload = message.payload();
+        match message.message_type() {
+            NLMSG_DONE => Ok(true),
+            NLMSG_ERROR => outcome(request, payload, message.flags()).map(|()| true),
+            _ => {
+                self.payloads.push(payload.to_vec());
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Reads an `NLMSG_ERROR`: an acknowledgement where the number is 0.
+fn outcome(request: &'static str, payload: &[u8], flags: u16) -> Result<(), Error> {
+    let number = payload.first_chunk().map_or(-libc::EPROTO, |bytes| i32::from_ne_bytes(*bytes));
+    if number == 0 {
+        return Ok(());
+    }
+    let attributes = payload.get(ERROR_LEN..).filter(|_| flags & NLM_F_ACK_TLVS != 0).unwrap_or_default();
+    let message = NlasIterator::new(attributes)
+        .flatten()
+        .find(|attribute: &NlaBuffer<&[u8]>| attribute.kind() == ATTR_MSG)
+        .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned());
+    let source = io::Error::from_raw_os_error(number.saturating_abs());
+    Err(Error::Refused { request, source, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_carries_the_kernels_own_words() {
+        let mut payload = (-libc::EINVAL).to_ne_bytes().to_vec();
+        payload.extend([0; 16]);
+        payload.extend([15, 0, 1, 0]);
+        payload.extend(b"VF is busy\0\0");
+        let error = outcome("set VF MAC", &payload, NLM_F_ACK_TLVS).unwrap_err();
+        assert_eq!(error.to_string(), "set VF MAC: invalid argument (VF is busy)");
+        assert_eq!(error.errno(), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn an_acknowledgement_is_no_error() {
+        assert!(outcome("set link", &[0; ERROR_LEN], 0).is_ok());
+        assert!(outcome("set link", &[], 0).is_err());
+    }
+}
