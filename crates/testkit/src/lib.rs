@@ -3,6 +3,8 @@
 
 #[cfg(feature = "kubelet")]
 pub mod kubelet;
+#[cfg(feature = "kubelet")]
+pub mod multus;
 pub mod pod;
 pub mod runtime;
 pub mod sysfs;

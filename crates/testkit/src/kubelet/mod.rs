@@ -19,6 +19,8 @@
 
 mod admission;
 mod devices;
+#[cfg(test)]
+pub(crate) mod fake;
 mod plugins;
 mod pod_resources;
 #[cfg(test)]
