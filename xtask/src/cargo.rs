@@ -1,0 +1,83 @@
+//! The cargo commands that the others are made of, and the folder of programs that the node is given.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use anyhow::Result;
+use anyhow::ensure;
+use testbed::Scratch;
+
+/// The programs under test, by package; each is named as its package.
+pub(crate) const PROGRAMS: &[&str] = &["sriovdp", "sriov", "host-device"];
+
+/// The program that runs inside the node, and tests the others.
+const GUEST: &str = "guest";
+
+/// How the programs are built for the node: as for a release, without the minutes of fat LTO.
+const PROFILE: &str = "testbed";
+
+/// `cargo`, the one that runs us, at the root of the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
+
+/// Runs a command with its output on ours.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let name = format!("{command:?}");
+    let status = command.status().with_context(|| format!("cannot start {name}"))?;
+    ensure!(status.success(), "{name} failed ({status})");
+    Ok(())
+}
+
+/// `build`: the programs as they are shipped.
+pub(crate) fn release() -> Result<ExitCode> {
+    run(cargo().args(["build", "--release"]).args(packages(PROGRAMS)))?;
+    for program in PROGRAMS {
+        let path = workspace().join("target/release").join(program);
+        let kib = fs::metadata(&path).with_context(|| format!("no {}", path.display()))?.len() / 1024;
+        println!("{kib:>6} KiB  target/release/{program}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the guest program and `programs` into a new folder, the node's `/share`.
+pub(crate) fn share(programs: &[&str]) -> Result<Scratch> {
+    if !programs.is_empty() {
+        run(cargo().args(["build", "--quiet", "--profile", PROFILE]).args(packages(programs)))?;
+    }
+    // The guest reports a panicking case and goes on with the next, so it has to unwind; the programs under test abort.
+    let unwind = format!("profile.{PROFILE}.panic=\"unwind\"");
+    run(cargo()
+        .args(["build", "--quiet", "--profile", PROFILE, "--config", &unwind])
+        .args(packages(&[GUEST])))?;
+    let share = Scratch::new("share")?;
+    for program in programs.iter().chain([&GUEST]) {
+        let from = target().join(PROFILE).join(program);
+        fs::copy(&from, share.path().join(program))
+            .with_context(|| format!("cargo built no {}", from.display()))?;
+    }
+    Ok(share)
+}
+
+fn packages(names: &[&str]) -> Vec<String> {
+    names.iter().flat_map(|name| ["--package".to_owned(), (*name).to_owned()]).collect()
+}
+
+/// The root of the checkout.
+pub(crate) fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => workspace().join(folder),
+        None => workspace().join("target"),
+    }
+}
