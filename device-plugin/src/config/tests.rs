@@ -1,0 +1,218 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, Invalid> {
+    Config::parse(text.as_bytes(), "intel.com")
+}
+
+fn error(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+/// A file with one pool, whose other members are given.
+fn pool(members: &str) -> Config {
+    parse(&format!(r#"{{"resourceList":[{{"resourceName":"net",{members}}}]}}"#)).unwrap()
+}
+
+#[test]
+fn an_object_and_a_list_of_it_are_the_same() {
+    let object = pool(r#""selectors":{"vendors":["8086"]}"#);
+    let list = pool(r#""selectors":[{"vendors":["8086"]}]"#);
+    assert_eq!(object.pools, list.pools);
+    assert!(object.warnings.is_empty() && object.refused.is_empty());
+    assert_eq!(object.pools[0].resource.to_string(), "intel.com/net");
+}
+
+#[test]
+fn keys_are_found_in_any_case_and_the_last_counts() {
+    let exact = pool(r#""selectors":{"pciAddresses":["0000:00:06.0"]},"excludeTopology":true"#);
+    let folded = pool(r#""SELECTORS":{"pciaddresses":["0000:00:06.0"]},"ExcludeTopology":true"#);
+    assert_eq!(exact.pools, folded.pools);
+    let twice = pool(
+        r#""selectors":{"vendors":["1"],"Vendors":["8086"],"pciAddresses":["0000:00:06.0"],"vendors":null},"excludetopology":true"#,
+    );
+    assert_eq!(exact.pools, twice.pools);
+    let upper = parse(r#"{"RESOURCElist":[{"resourcename":"net","selectors":{}}]}"#).unwrap();
+    assert_eq!(upper.pools, pool(r#""selectors":{}"#).pools);
+}
+
+#[test]
+fn unknown_keys_are_passed_over_and_told() {
+    let config = parse(
+        r#"{"bar":{"x":[1,2.5,true,"y",-3]},"resourceList":[{"resourceName":"net","sriovMode":true,
+            "SelectorObj":null,"SelectorObjs":null,"selectors":{"vendor":["8086"]}}]}"#,
+    )
+    .unwrap();
+    let told: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told.iter().any(|text| text.starts_with("resourceList[0].selectors.vendor: no such key")));
+    assert_eq!(config.pools, pool(r#""selectors":{}"#).pools);
+}
+
+#[test]
+fn null_is_the_default() {
+    let config = pool(
+        r#""resourcePrefix":null,"deviceType":null,"excludeTopology":null,"additionalInfo":null,
+           "selectors":{"vendors":null,"isRdma":null,"vdpaType":null}"#,
+    );
+    assert_eq!(config.pools, pool(r#""selectors":{}"#).pools);
+}
+
+#[test]
+fn missing_and_null_selectors_are_told_and_take_everything() {
+    for members in [r#""selectors":null"#, r#""excludeTopology":false"#] {
+        let config = pool(members);
+        assert_eq!(config.pools, pool(r#""selectors":{}"#).pools);
+        assert!(matches!(config.warnings[..], [Warning::NoSelectors { .. }]), "{:?}", config.warnings);
+    }
+}
+
+#[test]
+fn a_type_error_in_selectors_costs_that_pool_alone() {
+    for selectors in ["[null]", "[]", r#""x""#, "7", r#"{"vendors":"8086"}"#, r#"[{},{"isRdma":"yes"}]"#] {
+        let config = parse(&format!(
+            r#"{{"resourceList":[{{"resourceName":"a.b","selectors":{selectors}}},{{"resourceName":"net","selectors":{{}}}}]}}"#
+        ))
+        .unwrap();
+        assert_eq!((config.refused.len(), config.pools.len()), (1, 1), "{selectors}");
+        assert_eq!(config.refused[0].path, "resourceList[0]");
+    }
+}
+
+#[test]
+fn refusals_say_what_was_found() {
+    let config = pool(r#""selectors":[{},{"vendors":["8086",7]}]"#);
+    assert_eq!(
+        config.refused[0].to_string(),
+        "pool \"net\" (resourceList[0]) is not served: resourceList[0].selectors[1].vendors[1] is a number, \
+         wanted a string"
+    );
+}
+
+#[test]
+fn a_type_error_elsewhere_costs_the_file() {
+    let whole = |members: &str| {
+        let text = format!(r#"{{"resourceList":[{{"resourceName":"net","selectors":{{}},{members}}}]}}"#);
+        assert!(matches!(parse(&text), Err(Invalid::Type { .. })), "{members}");
+    };
+    whole(r#""excludeTopology":"true""#);
+    whole(r#""additionalInfo":{"*":{"a":1}}"#);
+    whole(r#""additionalInfo":[]"#);
+    whole(r#""resourcePrefix":7"#);
+    for text in ["[]", "7", "null", r#"{"resourceList":{}}"#, r#"{"resourceList":["net"]}"#] {
+        assert!(matches!(parse(text), Err(Invalid::Type { .. })), "{text}");
+    }
+    assert_eq!(error("[]"), "the document is a list, wanted an object");
+}
+
+#[test]
+fn what_is_no_json_and_what_is_nothing() {
+    for text in ["", "{", r#"{"resourceList":[],}"#, "\u{feff}{}", "{} {}", "// no"] {
+        assert!(matches!(parse(text), Err(Invalid::Json { .. })), "{text:?}");
+    }
+    for text in ["{}", r#"{"resourceList":null}"#, r#"{"resourceList":[]}"#] {
+        assert!(matches!(parse(text), Err(Invalid::NoPool)), "{text}");
+    }
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(matches!(parse(&deep), Err(Invalid::Json { .. })));
+}
+
+#[test]
+fn invalid_utf8_is_replaced() {
+    let bytes = b"{\"resourceList\":[{\"resourceName\":\"net\",\"selectors\":{\"drivers\":[\"\xff\"]}}]}";
+    assert_eq!(Config::parse(bytes, "intel.com").unwrap().pools.len(), 1);
+}
+
+#[test]
+fn names_are_checked_and_unique() {
+    let named = |name: &str| format!(r#"{{"resourceList":[{{"resourceName":"{name}","selectors":{{}}}}]}}"#);
+    assert!(error(&named("a.b")).starts_with("resourceList[0]: resourceName is \"a.b\", wanted letters"));
+    assert!(matches!(parse(&named("")), Err(Invalid::Resource { .. })));
+    assert!(matches!(parse(r#"{"resourceList":[null]}"#), Err(Invalid::Resource { .. })));
+    let two = |prefix: &str| {
+        parse(&format!(
+            r#"{{"resourceList":[{{"resourceName":"a","selectors":{{}}}},
+                {{"resourceName":"a","resourcePrefix":"{prefix}","selectors":{{}}}}]}}"#
+        ))
+    };
+    assert_eq!(two("amazon.com").unwrap().pools.len(), 2);
+    assert!(matches!(two("intel.com"), Err(Invalid::Duplicate { .. })));
+    assert!(matches!(two(""), Err(Invalid::Duplicate { .. })));
+}
+
+#[test]
+fn device_types() {
+    assert_eq!(pool(r#""deviceType":"accelerator","selectors":{}"#).pools[0].kind, Kind::Accelerator);
+    assert_eq!(pool(r#""deviceType":"","selectors":{}"#).pools[0].kind, Kind::Network);
+    let text = r#"{"resourceList":[{"resourceName":"a","deviceType":"netdevice","selectors":{}}]}"#;
+    assert_eq!(
+        error(text),
+        "resourceList[0].deviceType is \"netdevice\", wanted netDevice, accelerator or auxNetDevice"
+    );
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    let refused = |members: &str| {
+        let config = pool(members);
+        assert!(config.pools.is_empty());
+        config.refused[0].reason.to_string()
+    };
+    for (key, value) in [
+        ("linkTypes", r#"["ether"]"#),
+        ("ddpProfiles", r#"["GTPv1-C/U"]"#),
+        ("pKeys", r#"["0x7fff"]"#),
+        ("isRdma", "true"),
+        ("needVhostNet", "true"),
+        ("vdpaType", r#""vhost""#),
+    ] {
+        assert_eq!(
+            refused(&format!(r#""selectors":[{{}},{{"{key}":{value}}}]"#)),
+            format!(
+                "resourceList[0].selectors[1].{key} is not built yet; leave it out or use a later version"
+            )
+        );
+    }
+    let aux = refused(r#""deviceType":"auxNetDevice","selectors":{"auxTypes":["sf"]}"#);
+    assert!(aux.starts_with("deviceType auxNetDevice is not built yet"), "{aux}");
+    assert_eq!(pool(r#""selectors":{"IsRdma":false,"linkTypes":[],"NeedVhostNet":false}"#).pools.len(), 1);
+}
+
+#[test]
+fn what_can_never_be_right_costs_the_file() {
+    let one = |members: &str| parse(&format!(r#"{{"resourceList":[{{"resourceName":"a",{members}}}]}}"#));
+    let both = one(r#""selectors":[{},{"isRdma":true,"vdpaType":"vhost"}]"#);
+    assert!(matches!(both, Err(Invalid::RdmaAndVdpa { .. })));
+    assert!(one(r#""selectors":[{"isRdma":true},{"vdpaType":"vhost"}]"#).is_ok());
+    for types in ["", r#","selectors":{"auxTypes":["eth"]}"#, r#","selectors":[{"auxTypes":["sf"]},{}]"#] {
+        let aux = one(&format!(r#""deviceType":"auxNetDevice"{types}"#));
+        assert!(matches!(aux, Err(Invalid::AuxTypes { .. })), "{types}");
+    }
+}
+
+#[test]
+fn an_accelerator_has_fewer_selectors() {
+    let config = pool(r#""deviceType":"accelerator","selectors":{"acpiIndexes":["1"],"pfNames":["pf0"]}"#);
+    assert_eq!(config.pools[0].selectors, [Selector::default()]);
+    assert!(matches!(config.warnings[..], [Warning::NotForType { .. }, Warning::NotForType { .. }]));
+}
+
+#[test]
+fn what_selects_nothing_is_told() {
+    let config = pool(r#""selectors":{"pciAddresses":["01:10.0"],"pfNames":["pf0#0,x"]}"#);
+    let told: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    assert!(told[0].contains("\"01:10.0\" is not a PCI address"), "{told:?}");
+    assert!(
+        told[1].starts_with("resourceList[0].selectors.pfNames: \"pf0#0,x\" counts only up to \"x\""),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn additional_info_of_a_device_goes_over_that_of_all() {
+    let config = pool(r#""selectors":{},"additionalInfo":{"*":{"a":"1","B":"2"},"0000:00:06.0":{"a":"3"}}"#);
+    let extra = |device: &str| config.pools[0].extra(device).unwrap().into_iter().collect::<Vec<_>>();
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(extra("0000:00:06.0"), [pair("B", "2"), pair("a", "3")]);
+    assert_eq!(extra("0000:00:07.0"), [pair("B", "2"), pair("a", "1")]);
+    assert_eq!(pool(r#""selectors":{}"#).pools[0].extra("0000:00:06.0"), None);
+}

@@ -1,0 +1,156 @@
+//! The configuration file as it was written: every key that the Go plugin takes, types checked and nothing else.
+//! It must not judge what the values mean.
+
+use super::AdditionalInfo;
+use super::json::{At, Json, Members, TypeError};
+
+/// The whole file.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) pools: Vec<Pool>,
+    pub(super) unknown: Vec<String>,
+}
+
+/// One entry of `resourceList`.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// Where it stands, for messages.
+    pub(super) path: String,
+    pub(super) name: String,
+    pub(super) prefix: String,
+    pub(super) device_type: String,
+    pub(super) exclude_topology: bool,
+    /// A type error in here costs this pool alone.
+    pub(super) selectors: Result<Selectors, TypeError>,
+    pub(super) additional_info: Option<AdditionalInfo>,
+}
+
+/// The selectors of one pool.
+#[derive(Debug)]
+pub(super) enum Selectors {
+    /// No such key, or null.
+    Absent,
+    /// One object, or a list of them.
+    Listed(Vec<Selector>),
+}
+
+/// One selector object.
+#[derive(Debug, Default)]
+pub(super) struct Selector {
+    /// Where it stands, for messages.
+    pub(super) path: String,
+    pub(super) vendors: Vec<String>,
+    pub(super) devices: Vec<String>,
+    pub(super) drivers: Vec<String>,
+    pub(super) pci_addresses: Vec<String>,
+    pub(super) acpi_indexes: Vec<String>,
+    pub(super) pf_names: Vec<String>,
+    pub(super) root_devices: Vec<String>,
+    pub(super) link_types: Vec<String>,
+    pub(super) ddp_profiles: Vec<String>,
+    pub(super) p_keys: Vec<String>,
+    pub(super) aux_types: Vec<String>,
+    pub(super) is_rdma: bool,
+    pub(super) need_vhost_net: bool,
+    pub(super) vdpa_type: String,
+    /// Keys that no selector has.
+    pub(super) unknown: Vec<String>,
+}
+
+impl File {
+    pub(super) fn read(json: Json) -> Result<Self, TypeError> {
+        let document = At { json, path: String::new() };
+        if !matches!(document.json, Json::Object(_)) {
+            return Err(TypeError { path: "the document".to_owned(), ..document.mistyped("an object") });
+        }
+        let mut members = document.members("an object")?;
+        let mut unknown = Vec::new();
+        let mut pools = Vec::new();
+        for pool in members.take("resourceList").list("a list of pools")? {
+            pools.push(Pool::read(pool, &mut unknown)?);
+        }
+        note_unknown(members, &mut unknown);
+        Ok(Self { pools, unknown })
+    }
+}
+
+impl Pool {
+    fn read(at: At, unknown: &mut Vec<String>) -> Result<Self, TypeError> {
+        let path = at.path.clone();
+        let mut members = at.members("an object")?;
+        let pool = Self {
+            path,
+            name: members.take("resourceName").text()?,
+            prefix: members.take("resourcePrefix").text()?,
+            device_type: members.take("deviceType").text()?,
+            exclude_topology: members.take("excludeTopology").truth()?,
+            selectors: Selectors::read(members.take("selectors")),
+            additional_info: additional_info(members.take("additionalInfo"))?,
+        };
+        note_unknown(members, unknown);
+        Ok(pool)
+    }
+}
+
+impl Selectors {
+    fn read(at: At) -> Result<Self, TypeError> {
+        const WANTED: &str = "an object or a list of objects";
+        match at.json {
+            Json::Null => Ok(Self::Absent),
+            Json::Object(_) => Ok(Self::Listed(vec![Selector::read(at)?])),
+            Json::List(_) => {
+                let objects = at.list(WANTED)?.into_iter().map(Selector::read);
+                Ok(Self::Listed(objects.collect::<Result<_, _>>()?))
+            }
+            _ => Err(at.mistyped(WANTED)),
+        }
+    }
+}
+
+impl Selector {
+    fn read(at: At) -> Result<Self, TypeError> {
+        if at.is_null() {
+            return Err(at.mistyped("an object"));
+        }
+        let path = at.path.clone();
+        let mut members = at.members("an object")?;
+        let mut selector = Self {
+            path,
+            vendors: members.take("vendors").texts()?,
+            devices: members.take("devices").texts()?,
+            drivers: members.take("drivers").texts()?,
+            pci_addresses: members.take("pciAddresses").texts()?,
+            acpi_indexes: members.take("acpiIndexes").texts()?,
+            pf_names: members.take("pfNames").texts()?,
+            root_devices: members.take("rootDevices").texts()?,
+            link_types: members.take("linkTypes").texts()?,
+            ddp_profiles: members.take("ddpProfiles").texts()?,
+            p_keys: members.take("pKeys").texts()?,
+            aux_types: members.take("auxTypes").texts()?,
+            is_rdma: members.take("isRdma").truth()?,
+            need_vhost_net: members.take("needVhostNet").truth()?,
+            vdpa_type: members.take("vdpaType").text()?,
+            unknown: Vec::new(),
+        };
+        note_unknown(members, &mut selector.unknown);
+        Ok(selector)
+    }
+}
+
+fn additional_info(at: At) -> Result<Option<AdditionalInfo>, TypeError> {
+    const WANTED: &str = "an object of objects of strings";
+    if at.is_null() {
+        return Ok(None);
+    }
+    let mut info = AdditionalInfo::new();
+    for (device, values) in at.members(WANTED)?.rest() {
+        let values = values.members(WANTED)?.rest().map(|(key, value)| Ok((key, value.text()?)));
+        info.insert(device, values.collect::<Result<_, TypeError>>()?);
+    }
+    Ok(Some(info))
+}
+
+/// Null is what the SR-IOV Network Operator writes for keys that are not there (`"SelectorObj": null`).
+fn note_unknown(members: Members, unknown: &mut Vec<String>) {
+    unknown.extend(members.rest().filter(|(_, at)| !at.is_null()).map(|(_, at)| at.path));
+}

@@ -1,0 +1,3 @@
+//! The `sriovdp` binary.
+
+fn main() {}

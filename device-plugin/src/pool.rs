@@ -1,0 +1,83 @@
+//! A pool: the devices that one resource offers, and what it was asked for.
+//! It must not read the host or talk to the kubelet.
+
+use std::sync::Arc;
+
+use crate::config::PoolConfig;
+use crate::inventory::{Device, LeftOut};
+
+mod build;
+mod why;
+
+pub use build::build;
+pub use why::{Reason, Why};
+
+/// One pool at one moment. Equal pools mean that the kubelet has nothing new to hear.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pool {
+    /// What it was asked for.
+    pub config: Arc<PoolConfig>,
+    /// What it offers, sorted by address.
+    pub devices: Vec<Device>,
+}
+
+/// Why a device may not be handed out, although it is in the pool.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Unfit {
+    /// It would not be offered at all now.
+    #[error("{device}: {left_out}, so pool {pool:?} cannot give it any more; restart sriovdp to count anew")]
+    LeftOut {
+        /// The device.
+        device: String,
+        /// The pool's name.
+        pool: String,
+        /// Why not.
+        left_out: LeftOut,
+    },
+    /// The pool would not choose it now.
+    #[error(
+        "{device}: {key} is {found} now, pool {pool:?} wants {wanted}; bind it or add {found:?} to {key}"
+    )]
+    Refused {
+        /// The device.
+        device: String,
+        /// The pool's name.
+        pool: String,
+        /// The key that refuses it.
+        key: crate::selector::Key,
+        /// What the device has.
+        found: String,
+        /// What the pool wants.
+        wanted: String,
+    },
+}
+
+impl Pool {
+    /// The device with an id, as the kubelet spells it.
+    pub fn get(&self, id: &str) -> Option<&Device> {
+        let address = id.parse().ok()?;
+        let index = self.devices.binary_search_by_key(&address, Device::id).ok()?;
+        self.devices.get(index)
+    }
+
+    /// Whether the pool would still choose a device that was looked at anew.
+    pub fn check(&self, device: &Device) -> Result<(), Unfit> {
+        let (label, pool) = (device.label().to_string(), self.config.resource.name().to_owned());
+        if let Some(left_out) = device.left_out.clone() {
+            return Err(Unfit::LeftOut { device: label, pool, left_out });
+        }
+        match self.config.refusal(device) {
+            None => Ok(()),
+            Some(refusal) => Err(Unfit::Refused {
+                device: label,
+                pool,
+                key: refusal.key,
+                found: refusal.found,
+                wanted: refusal.wanted,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

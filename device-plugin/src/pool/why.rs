@@ -1,0 +1,118 @@
+//! Why a pool is empty: for each candidate the first thing that kept it out, counted.
+//! It must not decide anything; it asks the selectors again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::config::PoolConfig;
+use crate::inventory::{Device, Kind, LeftOut, Snapshot};
+use crate::selector::{Key, Refusal};
+
+use super::Pool;
+
+/// The reasons, over all functions of the pool's kind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Why {
+    kind: Kind,
+    candidates: usize,
+    reasons: BTreeMap<Class, (usize, Reason)>,
+}
+
+/// What kept one device out of one pool.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// It is offered by no pool.
+    LeftOut(LeftOut),
+    /// A selector refused it.
+    Refused(Refusal),
+    /// A pool before has it.
+    Taken {
+        /// That pool's resource.
+        by: String,
+    },
+}
+
+/// Reasons that are counted together.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Class {
+    DefaultRoute,
+    HasVfs,
+    NoDriver,
+    Refused(Key),
+    Taken,
+}
+
+impl Why {
+    pub(super) fn find(config: &PoolConfig, snapshot: &Snapshot, before: &[(Pool, Option<Self>)]) -> Self {
+        let mut why = Self { kind: config.kind, candidates: 0, reasons: BTreeMap::new() };
+        for device in snapshot.devices().iter().filter(|device| device.kind() == Some(config.kind)) {
+            why.candidates += 1;
+            if let Some(reason) = Reason::of(device, config, before) {
+                why.reasons.entry(reason.class()).or_insert((0, reason)).0 += 1;
+            }
+        }
+        why
+    }
+}
+
+impl Reason {
+    fn of(device: &Device, config: &PoolConfig, before: &[(Pool, Option<Why>)]) -> Option<Self> {
+        if let Some(left_out) = &device.left_out {
+            return Some(Self::LeftOut(left_out.clone()));
+        }
+        if let Some(refusal) = config.refusal(device) {
+            return Some(Self::Refused(refusal));
+        }
+        let owner = before.iter().find(|(pool, _)| pool.config.accepts(device))?;
+        Some(Self::Taken { by: owner.0.config.resource.to_string() })
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::LeftOut(LeftOut::DefaultRoute { .. }) => Class::DefaultRoute,
+            Self::LeftOut(LeftOut::HasVfs { .. }) => Class::HasVfs,
+            Self::LeftOut(LeftOut::NoDriver) => Class::NoDriver,
+            Self::Refused(refusal) => Class::Refused(refusal.key),
+            Self::Taken { .. } => Class::Taken,
+        }
+    }
+}
+
+impl PoolConfig {
+    /// What refuses a device of the pool's kind: of several selectors the one that came furthest speaks.
+    pub fn refusal(&self, device: &Device) -> Option<Refusal> {
+        if self.accepts(device) {
+            return None;
+        }
+        self.selectors
+            .iter()
+            .filter_map(|selector| selector.refusal(device))
+            .max_by_key(|refusal| refusal.key)
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.candidates == 0 {
+            return write!(f, "the node has no {}", self.kind);
+        }
+        write!(f, "of {} {}", self.candidates, self.kind)?;
+        for (index, (count, reason)) in self.reasons.values().enumerate() {
+            write!(f, "{} {count} {reason}", if index == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Read after a number of devices, of which this is the first one's reason.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeftOut(left_out) => write!(f, "left out ({left_out})"),
+            Self::Refused(Refusal { key, found, wanted }) => {
+                write!(f, "refused by {key} (found {found}, wanted {wanted})")
+            }
+            Self::Taken { by } => write!(f, "taken before by {by}"),
+        }
+    }
+}
