@@ -4,6 +4,8 @@
 #[cfg(feature = "kubelet")]
 pub mod kubelet;
 #[cfg(feature = "kubelet")]
+pub mod manifests;
+#[cfg(feature = "kubelet")]
 pub mod multus;
 pub mod pod;
 pub mod runtime;
