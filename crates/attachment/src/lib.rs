@@ -1,1 +1,29 @@
-//! TODO
+//! One function in one pod: its claim and write-ahead record, the steps that attach it, addresses, announcements, the restore.
+//! It must not know a plugin's configuration keys, and it touches nothing before the record of how to undo it is on disk.
+
+mod addresses;
+mod announce;
+mod attach;
+mod detach;
+mod error;
+mod host;
+mod journal;
+mod mac;
+mod paths;
+mod record;
+mod recover;
+mod restore;
+mod returning;
+mod step;
+mod store;
+mod sysctl;
+
+pub use attach::{AttachError, Plan, attach};
+pub use detach::detach;
+pub use error::Error;
+pub use host::Host;
+pub use paths::Paths;
+pub use record::{LinkBefore, MacBefore, Owner, Pf, Record, Sandbox, Undo};
+pub use recover::free;
+pub use step::{Stage, Step};
+pub use store::{Claim, Foreign, Lock, Store};

@@ -1,0 +1,129 @@
+//! An ADD from the plan to the result: record, steps, the link up, IPAM, addresses, announcements; or no trace of it.
+//! It must not make the plan.
+
+use cni::{Interface, Outcome, Request};
+use netlink::{Link, LinkChange, Netns};
+use serde_json::{Map, Value};
+
+use crate::detach;
+use crate::error::Error;
+use crate::host::Host;
+use crate::journal::Journal;
+use crate::record::Record;
+use crate::step::{Pod, Stage, Step, apply};
+use crate::store::Store;
+use crate::{addresses, announce, sysctl};
+
+/// What an ADD is to do.
+pub struct Plan {
+    /// How to undo it.
+    pub record: Record,
+    /// The keys that the Go plugin would find in the record's file.
+    pub beside: Map<String, Value>,
+    /// What to do.
+    pub steps: Vec<Step>,
+    /// The link to move; `None` for a function under a userspace driver.
+    pub link: Option<Link>,
+    /// The interface to report. An empty MAC is filled with the link's.
+    pub interface: Interface,
+    /// Have the kernel announce the pod's addresses too.
+    pub notify: bool,
+    /// Let IPv6 addresses be used while they are checked for duplicates.
+    pub optimistic: bool,
+}
+
+/// Why an ADD failed. Nothing of it is left, or `left` says what.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}{}", also(left.as_ref()))]
+pub struct AttachError {
+    /// How far it came.
+    pub stage: Stage,
+    /// Why it went no further.
+    pub source: Error,
+    /// What could not be put back; the record is kept for DEL then.
+    pub left: Option<Error>,
+}
+
+fn also(left: Option<&Error>) -> String {
+    left.map(|left| format!("; and putting things back failed: {left}")).unwrap_or_default()
+}
+
+/// Attaches as planned. The caller holds the device's lock and has found the device free.
+pub fn attach(
+    request: &Request,
+    store: &Store,
+    host: &mut Host,
+    netns: Netns,
+    plan: &Plan,
+) -> Result<Outcome, AttachError> {
+    let untouched = |source| AttachError { stage: Stage::Prepare, source, left: None };
+    if plan.record.ipam.is_none() {
+        // Found out before anything is touched, not after.
+        result(plan, None, Outcome::default())
+            .to_json(request.conf.version)
+            .map_err(|error| untouched(error.into()))?;
+    }
+    let mut pod = Pod::open(netns).map_err(untouched)?;
+    let attached = match Journal::open(store, plan.record.clone(), plan.beside.clone()) {
+        Ok(mut journal) => attach_recorded(request, host, &mut pod, plan, &mut journal),
+        Err(error) => Err((Stage::Prepare, error)),
+    };
+    attached.map_err(|(stage, source)| {
+        let left = detach::undo(request, store, host, &plan.record.owner);
+        AttachError { stage, source, left: left.err() }
+    })
+}
+
+fn attach_recorded(
+    request: &Request,
+    host: &mut Host,
+    pod: &mut Pod,
+    plan: &Plan,
+    journal: &mut Journal<'_>,
+) -> Result<Outcome, (Stage, Error)> {
+    let moved = apply(&plan.steps, host, pod, plan.link.as_ref(), journal)?;
+    let link =
+        moved.map(|link| bring_up(pod, plan, &link)).transpose().map_err(|error| (Stage::Move, error))?;
+    let Some(ipam) = &plan.record.ipam else { return Ok(result(plan, link.as_ref(), Outcome::default())) };
+    let leased = lease(request, ipam).map_err(|error| (Stage::Ipam, error))?;
+    let outcome = result(plan, link.as_ref(), leased);
+    outcome.to_json(request.conf.version).map_err(|error| (Stage::Ipam, error.into()))?;
+    if let Some(link) = &link {
+        let configured = addresses::configure(&pod.netns, &mut pod.netlink, link, &outcome);
+        configured.map_err(|error| (Stage::Addresses, error))?;
+        // Whoever misses an announcement asks; it is no reason to fail.
+        let _ = announce::announce(&pod.netns, &mut pod.netlink, link, &outcome);
+    }
+    Ok(outcome)
+}
+
+/// Up before IPAM, which may need the link to reach a DHCP server.
+fn bring_up(pod: &mut Pod, plan: &Plan, link: &Link) -> Result<Link, Error> {
+    if plan.notify {
+        sysctl::notify_neighbours(&pod.netns, &link.name)?;
+    }
+    if plan.optimistic {
+        sysctl::optimistic_dad(&pod.netns, &link.name)?;
+    }
+    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    pod.netlink.change_link(link.index, "set link up", &up)?;
+    Ok(pod.netlink.link_by_index(link.index)?)
+}
+
+fn lease(request: &Request, ipam: &str) -> Result<Outcome, Error> {
+    let outcome = cni::ipam::add(request, ipam)?;
+    if outcome.ips.is_empty() { Err(Error::NoAddresses) } else { Ok(outcome) }
+}
+
+/// IPAM's answer with our interface; every address is on it.
+fn result(plan: &Plan, link: Option<&Link>, mut outcome: Outcome) -> Outcome {
+    let mut interface = plan.interface.clone();
+    if let Some(mac) = link.and_then(|link| link.mac.as_ref()).filter(|_| interface.mac.is_empty()) {
+        interface.mac = mac.to_string();
+    }
+    outcome.interfaces = vec![interface];
+    for ip in &mut outcome.ips {
+        ip.interface = Some(0);
+    }
+    outcome
+}

@@ -1,0 +1,159 @@
+//! What can stand between a function and its pod, and the one table of CNI codes for it.
+//! It must not hold a plugin's own prefixes.
+
+use std::io;
+use std::path::PathBuf;
+
+use netlink::{IfName, MacAddr, NetnsError};
+use pci::PciAddress;
+
+use crate::record::Owner;
+
+/// Why an attachment could not be made or undone.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// sysfs does not show the function as it should.
+    #[error(transparent)]
+    Function(#[from] pci::Error),
+    /// A network namespace cannot be opened or entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// rtnetlink refused.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// rtnetlink refused a change of this device.
+    #[error("{device}: {source}")]
+    Device {
+        /// Its address or name.
+        device: String,
+        /// Why.
+        source: netlink::Error,
+    },
+    /// The PF has no network device here through which its VFs could be set.
+    #[error("PF {pf} has no network device in this network namespace; bind it to its kernel driver")]
+    NoPfLink {
+        /// The PF.
+        pf: PciAddress,
+    },
+    /// A state file cannot be read or written.
+    #[error("cannot {action} {path}: {source}")]
+    State {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A state file holds something else than a record.
+    #[error("{path} is no attachment record: {source}; move it away if the pod is gone")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where it stops making sense.
+        source: serde_json::Error,
+    },
+    /// Another process holds the device's lock.
+    #[error("time out while waiting to acquire exclusive lock on [{path}]")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A living pod has the device.
+    #[error("pci address {device} is already allocated{}", by(owner.as_ref()))]
+    Allocated {
+        /// The device.
+        device: String,
+        /// Who has it, where known.
+        owner: Option<Owner>,
+    },
+    /// The driver took another address than it was given.
+    #[error("failed to set MAC address to {wanted}: the driver shows {found}")]
+    MacNotTaken {
+        /// The address asked for.
+        wanted: MacAddr,
+        /// What the driver shows.
+        found: String,
+    },
+    /// The link is neither on the host nor in its pod.
+    #[error(
+        "{device}: its network device is neither on the host nor in the pod's network namespace; a process that outlives \
+         the pod may still hold that namespace"
+    )]
+    LinkAway {
+        /// The device.
+        device: String,
+    },
+    /// The name that the link had on the host belongs to another link now.
+    #[error("{device}: the name {name} is taken on the host meanwhile; the link came back as {found}")]
+    NameTaken {
+        /// The device.
+        device: String,
+        /// The name it had.
+        name: IfName,
+        /// The name it has.
+        found: String,
+    },
+    /// Another station has the pod's IPv6 address.
+    #[error("IPv6 duplicate address detection failed for {address} on {link}")]
+    Duplicate {
+        /// The address.
+        address: String,
+        /// The link's name.
+        link: String,
+    },
+    /// A kernel setting of the pod's link cannot be written.
+    #[error("cannot set {path} in the pod to {value:?}: {source}")]
+    Sysctl {
+        /// The setting.
+        path: PathBuf,
+        /// The value.
+        value: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The IPAM plugin refused.
+    #[error(transparent)]
+    Ipam(#[from] cni::Error),
+    /// The IPAM plugin gave a result without an address.
+    #[error("IPAM plugin returned missing IP config")]
+    NoAddresses,
+    /// The result cannot be said in the version that the runtime asked for.
+    #[error(transparent)]
+    Result(#[from] cni::ResultError),
+    /// More than one thing went wrong; each was gone past.
+    #[error("{}", join(.0))]
+    Several(Vec<Self>),
+}
+
+fn by(owner: Option<&Owner>) -> String {
+    owner.map(|owner| format!(" to {} of container {}", owner.ifname, owner.container_id)).unwrap_or_default()
+}
+
+fn join(errors: &[Error]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Error {
+    /// All of `errors` as one; `None` where there is none.
+    pub fn all(mut errors: Vec<Self>) -> Option<Self> {
+        if errors.len() > 1 { Some(Self::Several(errors)) } else { errors.pop() }
+    }
+
+    /// True for what an operator should know but nobody can or need mend by trying again.
+    pub fn is_notice(&self) -> bool {
+        matches!(self, Self::NameTaken { .. })
+    }
+
+    /// The CNI code: the one table for both plugins.
+    pub fn code(&self) -> cni::Code {
+        match self {
+            Self::State { .. } => cni::Code::IO,
+            Self::Corrupt { .. } => cni::Code::DECODE,
+            Self::Locked { .. } | Self::Allocated { .. } => cni::Code::TRY_AGAIN,
+            Self::Ipam(error) => error.code,
+            Self::Several(errors) => errors.first().map_or(cni::Code::INTERNAL, Self::code),
+            _ => cni::Code::INTERNAL,
+        }
+    }
+}

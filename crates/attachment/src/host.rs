@@ -1,0 +1,53 @@
+//! The node's side: its sysfs, its network namespace and a socket to it.
+//! It must not hold the pod's side.
+
+use netlink::{Link, Netlink, Netns};
+use pci::{PciAddress, Sysfs};
+
+use crate::error::Error;
+
+/// The node as a plugin sees it.
+pub struct Host {
+    /// Its sysfs.
+    pub sysfs: Sysfs,
+    /// Its network namespace.
+    pub netns: Netns,
+    /// rtnetlink in that namespace.
+    pub netlink: Netlink,
+}
+
+impl Host {
+    /// The node on which this process runs, in the network namespace of this process.
+    pub fn open(sysfs: Sysfs) -> Result<Self, Error> {
+        Ok(Self { sysfs, netns: Netns::current()?, netlink: Netlink::open()? })
+    }
+
+    /// The link through which the PF's VFs are set. A PF in switchdev mode has its VFs' representors beside its own
+    /// network device; its own is the one whose physical port is named `p<number>`.
+    pub fn pf_link(&mut self, pf: PciAddress) -> Result<Link, Error> {
+        let names = self.sysfs.netdevs(pf);
+        let uplink = names.iter().find(|name| self.is_uplink(pf, name)).or(names.first());
+        let name = uplink.and_then(|name| name.parse().ok()).ok_or(Error::NoPfLink { pf })?;
+        Ok(self.netlink.link_by_name(&name)?)
+    }
+
+    /// The network device of a function on the host; `None` while there is none here.
+    pub fn link_of(&mut self, function: PciAddress) -> Result<Option<Link>, Error> {
+        let names = self.sysfs.netdevs(function);
+        let Some(name) = names.first().and_then(|name| name.parse().ok()) else { return Ok(None) };
+        match self.netlink.link_by_name(&name) {
+            Ok(link) => Ok(Some(link)),
+            // It left between the two looks.
+            Err(error) if error.is_no_link() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn is_uplink(&self, pf: PciAddress, name: &str) -> bool {
+        let port = std::fs::read_to_string(
+            self.sysfs.function_dir(pf).join("net").join(name).join("phys_port_name"),
+        );
+        let number = port.ok().and_then(|port| port.trim().strip_prefix('p').map(str::to_owned));
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+}

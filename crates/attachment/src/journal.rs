@@ -1,0 +1,39 @@
+//! The record while an ADD runs: written before the first step, amended when a step learns what it must put back.
+//! It must not run steps.
+
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+use crate::record::{MacBefore, Record, Undo};
+use crate::store::Store;
+
+/// A record on disk and in memory.
+pub(crate) struct Journal<'a> {
+    store: &'a Store,
+    record: Record,
+    beside: Map<String, Value>,
+}
+
+impl<'a> Journal<'a> {
+    /// Writes the record, then the claim: a claim without a record would be one that nobody can undo.
+    pub(crate) fn open(store: &'a Store, record: Record, beside: Map<String, Value>) -> Result<Self, Error> {
+        store.save(&record, &beside)?;
+        store.set_claim(&record)?;
+        Ok(Self { store, record, beside })
+    }
+
+    /// The record.
+    pub(crate) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Notes whether the VF's MAC was an administrator's.
+    pub(crate) fn set_locked(&mut self, locked: bool) -> Result<(), Error> {
+        for undo in &mut self.record.undo {
+            if let Undo::Mac(MacBefore { locked: noted, .. }) = undo {
+                *noted = Some(locked);
+            }
+        }
+        self.store.save(&self.record, &self.beside)
+    }
+}

@@ -1,0 +1,100 @@
+//! The two hardware addresses of a VF, the PF's and its own, set and put back so that both hold.
+//! It must not choose an address.
+//!
+//! A PF keeps an administrator's MAC for a VF and then refuses every other that the VF asks for (igb, i40e and ice alike;
+//! igb 6.12: `igb_set_vf_mac_filter`). A VF driver takes the PF's MAC only at its next reset, so that a VF given a MAC
+//! through the PF alone sends with the old one and is dropped. So the VF's own address goes first, and where the PF stands
+//! in the way its hold is taken off for that moment.
+
+use std::time::Duration;
+
+use netlink::{Group, Link, LinkChange, MacAddr, VfAttribute, Watch};
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::record::{MacBefore, Pf};
+
+/// How long a driver that works through its PF (iavf) may take to show an address.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Gives a VF an address. `note(locked)` is called before the PF's hold is touched, so that it can be put back.
+pub(crate) fn set(
+    host: &mut Host,
+    pf: Option<Pf>,
+    link: Option<&Link>,
+    mac: &MacAddr,
+    note: impl FnOnce(bool) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let refused = match link {
+        Some(link) => set_own(host, link, mac)?.is_some(),
+        None => false,
+    };
+    note(refused)?;
+    if let Some(pf) = pf {
+        let pf_link = host.pf_link(pf.address)?;
+        if let Some(link) = link.filter(|_| refused) {
+            host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(MacAddr::zero()))?;
+            set_own(host, link, mac)?.map_or(Ok(()), Err)?;
+        }
+        host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(mac.clone()))?;
+    }
+    match link {
+        Some(link) => shown(host, link, mac),
+        None => Ok(()),
+    }
+}
+
+/// Puts both addresses back; `link` is where the VF's own link is on the host.
+pub(crate) fn restore(
+    host: &mut Host,
+    pf: Option<Pf>,
+    link: Option<&Link>,
+    before: &MacBefore,
+) -> Result<(), Error> {
+    let own = link.zip(before.effective.as_ref()).filter(|(link, mac)| link.mac.as_ref() != Some(*mac));
+    let mut refused = None;
+    if let Some((link, mac)) = own {
+        refused = set_own(host, link, mac)?;
+    }
+    let (Some(pf), Some(admin)) = (pf, before.admin.as_ref()) else {
+        return refused.map_or(Ok(()), Err);
+    };
+    let pf_link = host.pf_link(pf.address)?;
+    let released = refused.is_some();
+    if let Some((link, mac)) = own.filter(|_| released) {
+        host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(MacAddr::zero()))?;
+        set_own(host, link, mac)?.map_or(Ok(()), Err)?;
+    }
+    let held = host.netlink.vf(pf_link.index, pf.vf)?.mac;
+    // What the PF shows does not tell an administrator's MAC from the VF's own: where it was an administrator's and its
+    // hold was taken off, it is set again although it reads the same.
+    let hold_again = before.locked == Some(true) && own.is_some() && !admin.is_zero();
+    if held != *admin || hold_again {
+        host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(admin.clone()))?;
+    }
+    Ok(())
+}
+
+/// Sets the link's own address; a driver's refusal is a value, a dead socket an error.
+fn set_own(host: &mut Host, link: &Link, mac: &MacAddr) -> Result<Option<Error>, Error> {
+    let change = LinkChange { mac: Some(mac), ..LinkChange::default() };
+    match host.netlink.change_link(link.index, "set MAC address", &change) {
+        Ok(()) => Ok(None),
+        Err(source @ netlink::Error::Refused { .. }) => {
+            Ok(Some(Error::Device { device: link.name.clone(), source }))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until the link shows the address.
+fn shown(host: &mut Host, link: &Link, mac: &MacAddr) -> Result<(), Error> {
+    let watch = Watch::open(&[Group::Link])?;
+    let mut found = None;
+    let taken = watch.until(LIMIT, || -> Result<Option<()>, Error> {
+        found = host.netlink.link_by_index(link.index)?.mac;
+        Ok((found.as_ref() == Some(mac)).then_some(()))
+    })?;
+    let found = found.map_or_else(|| "none".to_owned(), |mac| mac.to_string());
+    taken.ok_or_else(|| Error::MacNotTaken { wanted: mac.clone(), found })
+}

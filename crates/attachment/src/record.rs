@@ -1,0 +1,131 @@
+//! The record of an attachment: who has which function, and how to undo all that was or will be done to it.
+//! It must not be acted on here, nor know where it is kept.
+
+use std::path::{Path, PathBuf};
+
+use netlink::{IfName, MacAddr, Netns, NetnsId, VfAttribute};
+use pci::PciAddress;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Whose attachment it is: the pair by which CNI names one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// `CNI_CONTAINERID`
+    pub container_id: String,
+    /// `CNI_IFNAME`
+    pub ifname: IfName,
+}
+
+impl Owner {
+    /// The name of its record: no container id holds a `/`.
+    pub fn key(&self) -> String {
+        format!("{}-{}", self.container_id, self.ifname)
+    }
+}
+
+/// The pod's network namespace, told by more than its path: paths are used again.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Sandbox {
+    /// `CNI_NETNS`
+    pub path: PathBuf,
+    /// What tells it from another one at the same path; `None` where the record is the Go plugin's, which keeps none.
+    pub id: Option<NetnsId>,
+}
+
+impl Sandbox {
+    /// The sandbox that is open as `netns`, called by the path that the runtime gave.
+    pub fn of(netns: &Netns) -> Self {
+        Self { path: netns.path().to_owned(), id: Some(netns.id()) }
+    }
+
+    /// The sandbox of a record that has none, from the request that names it.
+    pub fn unknown(path: Option<&Path>) -> Self {
+        Self { path: path.map(Path::to_owned).unwrap_or_default(), id: None }
+    }
+
+    /// True where `netns` is this sandbox.
+    pub fn is(&self, netns: &Netns) -> bool {
+        self.id.is_none_or(|id| id == netns.id())
+    }
+}
+
+/// Where a VF stands below its PF.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Pf {
+    /// The PF.
+    pub address: PciAddress,
+    /// The VF's number.
+    pub vf: u32,
+}
+
+/// A link as it was on the host.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LinkBefore {
+    /// Its name.
+    pub name: IfName,
+    /// The bus address of its device, where the kernel tells: it names the link wherever it is and whatever it is called.
+    pub parent: Option<String>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Its alias; empty for none.
+    pub alias: String,
+    /// Its alternative names.
+    pub alt_names: Vec<String>,
+}
+
+/// The hardware addresses as they were.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MacBefore {
+    /// What the PF held for the VF; all zero for none. `None` for a function without a PF.
+    pub admin: Option<MacAddr>,
+    /// What the link had; `None` for a function without one.
+    pub effective: Option<MacAddr>,
+    /// Whether `admin` was an administrator's, so that the VF could not change it; `None` until it was tried.
+    pub locked: Option<bool>,
+}
+
+/// One thing to put back. Each is a state to reach and not a change to make, so that doing it twice, or without the step
+/// that it undoes having been done, is harmless.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// The link was up on the host.
+    Up,
+    /// An attribute that the PF held for the VF.
+    Vf(VfAttribute),
+    /// The hardware addresses.
+    Mac(MacBefore),
+    /// The link belongs on the host, as it was.
+    Link(LinkBefore),
+}
+
+/// An attachment as it is kept on disk.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The form of this record: 1.
+    pub version: u32,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Where it is attached.
+    pub sandbox: Sandbox,
+    /// The name under which the device is claimed: its PCI address, or the link's name where it has none.
+    pub device: String,
+    /// Its PCI address.
+    pub function: Option<PciAddress>,
+    /// Its PF.
+    pub pf: Option<Pf>,
+    /// The IPAM plugin that holds addresses for it.
+    pub ipam: Option<String>,
+    /// The network configuration as it came, for whoever must call IPAM later.
+    pub config: Map<String, Value>,
+    /// What to put back, in the order in which the steps change it; to be undone from the end.
+    pub undo: Vec<Undo>,
+}
+
+impl Record {
+    /// The form that this version writes.
+    pub const VERSION: u32 = 1;
+}

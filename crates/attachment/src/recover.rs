@@ -1,0 +1,49 @@
+//! A claim that nobody gave up: told apart from one that a living pod has, and cleaned up before the device goes on.
+//! It must not take a device from a living pod.
+
+use cni::Request;
+use netlink::Netns;
+
+use crate::detach;
+use crate::error::Error;
+use crate::host::Host;
+use crate::record::Record;
+use crate::store::{Claim, Store};
+
+/// Makes sure that nobody has the device: an error where a pod does, a restore where a pod that is gone left it as it was.
+/// The caller holds the device's lock.
+pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> Result<(), Error> {
+    let Some(claim) = store.claim(device)? else { return Ok(()) };
+    let record = match &claim.owner {
+        Some(owner) => store.load(owner)?,
+        None => None,
+    };
+    if is_alive(&claim, record.as_ref()) {
+        return Err(Error::Allocated { device: device.to_owned(), owner: claim.owner });
+    }
+    let Some(record) = record else { return store.drop_claim(device) };
+    eprintln!(
+        "{device}: {} of container {} is gone without a DEL; putting the device back first",
+        record.owner.ifname, record.owner.container_id
+    );
+    detach::undo(&lost(request, &record), store, host, &record.owner)
+}
+
+/// The namespace is the one that was recorded; without a record, there is one at that path.
+fn is_alive(claim: &Claim, record: Option<&Record>) -> bool {
+    match Netns::open(&claim.netns) {
+        Ok(netns) => record.is_none_or(|record| record.sandbox.is(&netns)),
+        Err(error) => !error.is_gone(),
+    }
+}
+
+/// The DEL that never came, made from what the record kept.
+fn lost(request: &Request, record: &Record) -> Request {
+    let mut lost = request.clone();
+    lost.container_id.clone_from(&record.owner.container_id);
+    lost.ifname = record.owner.ifname.to_string();
+    lost.netns = None;
+    lost.args.clear();
+    lost.stdin = serde_json::Value::Object(record.config.clone()).to_string().into_bytes();
+    lost
+}

@@ -1,0 +1,169 @@
+//! The steps of an ADD, each with what undoes it.
+//! It must not decide which steps are needed: that is a plugin's plan.
+
+use std::os::fd::AsFd;
+
+use netlink::{IfName, Link, LinkChange, MacAddr, Netlink, Netns, VfAttribute};
+
+use crate::error::Error;
+use crate::host::Host;
+use crate::journal::Journal;
+use crate::record::{LinkBefore, MacBefore, Pf, Undo};
+
+/// One change. `before` is what was observed, and becomes the undo.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Takes the link down on the host; drivers refuse a new address or name while it is up.
+    Down,
+    /// Sets an attribute of the VF through its PF.
+    Vf {
+        /// The new value.
+        set: VfAttribute,
+        /// The old one.
+        before: VfAttribute,
+    },
+    /// Gives the function a hardware address, or only remembers the present one.
+    Mac {
+        /// The new address; `None` leaves it and still has it put back, whatever the pod does to it.
+        set: Option<MacAddr>,
+        /// The old ones.
+        before: MacBefore,
+        /// A trusted VF may change its address under an administrator's: its success says nothing of the hold.
+        trusted: bool,
+    },
+    /// Moves the link into the pod under its new name, in one message.
+    Move {
+        /// The name in the pod.
+        name: IfName,
+        /// The alias to set on the way; `None` leaves it.
+        alias: Option<String>,
+        /// The link as it was.
+        before: LinkBefore,
+    },
+}
+
+impl Step {
+    /// What puts it back.
+    pub fn undo(&self) -> Undo {
+        match self {
+            Self::Down => Undo::Up,
+            Self::Vf { before, .. } => Undo::Vf(before.clone()),
+            Self::Mac { before, .. } => Undo::Mac(before.clone()),
+            Self::Move { before, .. } => Undo::Link(before.clone()),
+        }
+    }
+}
+
+/// How far an ADD came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// The namespace, the claim and the record.
+    Prepare,
+    /// The function on the host.
+    Configure,
+    /// The link's way into the pod.
+    Move,
+    /// The IPAM plugin.
+    Ipam,
+    /// The addresses and routes in the pod.
+    Addresses,
+}
+
+/// The pod's side of an ADD.
+pub(crate) struct Pod {
+    pub(crate) netns: Netns,
+    pub(crate) netlink: Netlink,
+}
+
+impl Pod {
+    /// Opens the namespace and a socket in it.
+    pub(crate) fn open(netns: Netns) -> Result<Self, Error> {
+        let netlink = netns.netlink()??;
+        Ok(Self { netns, netlink })
+    }
+}
+
+/// Runs the steps in order and returns the link as it is in the pod, where one was moved. Stops at the first refusal, told
+/// with whether it was the move that was refused; the journal's record undoes what was done.
+pub(crate) fn apply(
+    steps: &[Step],
+    host: &mut Host,
+    pod: &mut Pod,
+    link: Option<&Link>,
+    journal: &mut Journal<'_>,
+) -> Result<Option<Link>, (Stage, Error)> {
+    let mut moved = None;
+    for step in steps {
+        match step {
+            Step::Move { name, alias, before } => {
+                let into = move_in(host, pod, link, name, alias.as_deref(), before);
+                moved = into.map_err(|error| (Stage::Move, error))?;
+            }
+            _ => configure(step, host, link, journal).map_err(|error| (Stage::Configure, error))?,
+        }
+    }
+    Ok(moved)
+}
+
+fn configure(
+    step: &Step,
+    host: &mut Host,
+    link: Option<&Link>,
+    journal: &mut Journal<'_>,
+) -> Result<(), Error> {
+    let pf = journal.record().pf;
+    match step {
+        Step::Down => {
+            let change = LinkChange { up: Some(false), ..LinkChange::default() };
+            on_link(host, link, "set link down", &change)
+        }
+        Step::Vf { set, .. } => set_vf(host, pf, set),
+        Step::Mac { set: Some(mac), before, trusted } => {
+            let assigned = before.admin.as_ref().is_some_and(|admin| !admin.is_zero());
+            let note = |refused| journal.set_locked(refused || *trusted && assigned);
+            crate::mac::set(host, pf, link, mac, note)
+        }
+        Step::Mac { set: None, .. } | Step::Move { .. } => Ok(()),
+    }
+}
+
+fn move_in(
+    host: &mut Host,
+    pod: &mut Pod,
+    link: Option<&Link>,
+    name: &IfName,
+    alias: Option<&str>,
+    before: &LinkBefore,
+) -> Result<Option<Link>, Error> {
+    let Some(link) = link else { return Ok(None) };
+    for taken in before.alt_names.iter().filter(|alt| *alt == name.as_str()) {
+        // The kernel takes a link's own alternative name for a clash.
+        host.netlink.remove_alt_name(link.index, taken)?;
+    }
+    let change = LinkChange {
+        netns: Some(pod.netns.as_fd()),
+        name: Some(name.as_str()),
+        alias,
+        ..LinkChange::default()
+    };
+    host.netlink.change_link(link.index, "move link", &change)?;
+    Ok(Some(pod.netlink.link_by_name(name)?))
+}
+
+fn on_link(
+    host: &mut Host,
+    link: Option<&Link>,
+    request: &'static str,
+    change: &LinkChange<'_>,
+) -> Result<(), Error> {
+    let Some(link) = link else { return Ok(()) };
+    let changed = host.netlink.change_link(link.index, request, change);
+    changed.map_err(|source| Error::Device { device: link.name.clone(), source })
+}
+
+fn set_vf(host: &mut Host, pf: Option<Pf>, attribute: &VfAttribute) -> Result<(), Error> {
+    let Some(pf) = pf else { return Ok(()) };
+    let link = host.pf_link(pf.address)?;
+    let set = host.netlink.set_vf(link.index, pf.vf, attribute);
+    set.map_err(|source| Error::Device { device: format!("PF {} vf {}", link.name, pf.vf), source })
+}

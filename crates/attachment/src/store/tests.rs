@@ -1,0 +1,95 @@
+use netlink::NetnsId;
+
+use super::*;
+use crate::record::{Sandbox, Undo};
+
+fn record() -> Record {
+    Record {
+        version: Record::VERSION,
+        owner: Owner { container_id: "c1".into(), ifname: "net1".parse().unwrap() },
+        sandbox: Sandbox { path: "/run/netns/a".into(), id: Some(NetnsId { dev: 4, ino: 4_026_532_000 }) },
+        device: "0000:3b:02.1".into(),
+        function: Some("0000:3b:02.1".parse().unwrap()),
+        pf: None,
+        ipam: Some("static".into()),
+        config: Map::new(),
+        undo: vec![Undo::Up, Undo::Vf(netlink::VfAttribute::Trust(false))],
+    }
+}
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::new(dir.path(), "pci");
+    (dir, store)
+}
+
+#[test]
+fn a_record_comes_back_with_what_stands_beside_it() {
+    let (_dir, store) = store();
+    let beside: Map<String, Value> = serde_json::from_str(r#"{"deviceID":"0000:3b:02.1"}"#).unwrap();
+    store.save(&record(), &beside).unwrap();
+    assert_eq!(store.load(&record().owner).unwrap(), Some(record()));
+    let text = fs::read_to_string(store.path(&record().owner)).unwrap();
+    assert!(text.starts_with(r#"{"deviceID":"0000:3b:02.1","sluice":{"#), "{text}");
+    store.forget(&record().owner).unwrap();
+    store.forget(&record().owner).unwrap();
+    assert_eq!(store.load(&record().owner).unwrap(), None);
+}
+
+#[test]
+fn a_claim_is_the_go_plugins_file_with_an_owner_beside_it() {
+    let (dir, store) = store();
+    store.set_claim(&record()).unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join("pci/0000:3b:02.1")).unwrap(), "/run/netns/a");
+    let claim = store.claim("0000:3b:02.1").unwrap().unwrap();
+    assert_eq!((claim.netns, claim.owner), (PathBuf::from("/run/netns/a"), Some(record().owner)));
+    store.drop_claim("0000:3b:02.1").unwrap();
+    assert_eq!(store.claim("0000:3b:02.1").unwrap(), None);
+}
+
+#[test]
+fn a_claim_of_the_go_plugin_has_no_owner() {
+    let (dir, store) = store();
+    fs::create_dir(dir.path().join("pci")).unwrap();
+    fs::write(dir.path().join("pci/0000:3b:02.1"), "/run/netns/b").unwrap();
+    assert_eq!(store.claim("0000:3b:02.1").unwrap().unwrap().owner, None);
+}
+
+#[test]
+fn a_file_of_the_go_plugin_is_read_by_the_plugins_own_reader() {
+    let (dir, store) = store();
+    fs::write(dir.path().join("c1-net1"), r#"{"deviceID":"0000:3b:02.1"}"#).unwrap();
+    assert_eq!(store.load(&record().owner).unwrap(), None);
+    let store = store.reading(|owner, keys| {
+        let device = keys.get("deviceID")?.as_str()?.to_owned();
+        Some(Record { owner: owner.clone(), device, ..record() })
+    });
+    assert_eq!(store.load(&record().owner).unwrap(), Some(record()));
+}
+
+#[test]
+fn a_kill_between_writing_and_renaming_leaves_one_file_that_goes_with_the_record() {
+    let (dir, store) = store();
+    fs::write(dir.path().join(".c1-net1.new"), "{\"torn").unwrap();
+    assert_eq!(store.load(&record().owner).unwrap(), None);
+    store.forget(&record().owner).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_torn_record_says_which_file() {
+    let (dir, store) = store();
+    fs::write(dir.path().join("c1-net1"), "{\"slu").unwrap();
+    let error = store.load(&record().owner).unwrap_err().to_string();
+    assert!(error.contains("c1-net1 is no attachment record"), "{error}");
+}
+
+#[test]
+fn a_lock_is_held_until_dropped() {
+    let (dir, store) = store();
+    let lock = store.lock("0000:3b:02.1").unwrap();
+    let file = File::open(dir.path().join("pci/vf_lock/0000:3b:02.1.lock")).unwrap();
+    assert!(matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+    drop(lock);
+    file.try_lock().unwrap();
+}

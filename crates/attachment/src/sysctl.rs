@@ -1,0 +1,56 @@
+//! Kernel settings of a link in the pod, below `/proc/sys/net`.
+//! It must not be used on the host.
+
+use std::io;
+use std::path::PathBuf;
+
+use netlink::Netns;
+
+use crate::error::Error;
+
+/// Has the kernel announce the link's addresses whenever they or the link change (`arp_notify`, `ndisc_notify`).
+pub(crate) fn notify_neighbours(pod: &Netns, link: &str) -> Result<(), Error> {
+    // A pod without IPv6 has no ndisc_notify; one that mounts /proc/sys read-only has neither. The explicit
+    // announcements do the same once.
+    let _ = set(pod, "ipv4", link, "arp_notify", "1")?;
+    let _ = set(pod, "ipv6", link, "ndisc_notify", "1")?;
+    Ok(())
+}
+
+/// Lets an IPv6 address be used while duplicate address detection still runs.
+pub(crate) fn optimistic_dad(pod: &Netns, link: &str) -> Result<(), Error> {
+    let _ = set(pod, "ipv6", link, "optimistic_dad", "1")?;
+    Ok(())
+}
+
+/// Makes IPv6 usable on the link and keeps its addresses while it is down.
+pub(crate) fn enable_ipv6(pod: &Netns, link: &str) -> Result<(), Error> {
+    for name in ["lo", link] {
+        let _ = set(pod, "ipv6", name, "disable_ipv6", "0")?;
+    }
+    set(pod, "ipv6", link, "keep_addr_on_down", "1")?.map_err(|source| Error::Sysctl {
+        path: path("ipv6", link, "keep_addr_on_down"),
+        value: "1",
+        source,
+    })
+}
+
+/// The outer result is of entering the namespace, the inner one of the setting.
+fn set(
+    pod: &Netns,
+    family: &str,
+    link: &str,
+    name: &str,
+    value: &'static str,
+) -> Result<io::Result<()>, Error> {
+    let path = path(family, link, name);
+    Ok(pod.enter(|| {
+        // Reading first spares a write where /proc/sys is read-only and the value is right already.
+        let current = std::fs::read_to_string(&path)?;
+        if current.trim() == value { Ok(()) } else { std::fs::write(&path, value) }
+    })?)
+}
+
+fn path(family: &str, link: &str, name: &str) -> PathBuf {
+    ["/proc/sys/net", family, "conf", link, name].iter().collect()
+}

@@ -1,0 +1,73 @@
+//! The steps from what is to what the configuration asks for, each with its undo.
+//! It must do no I/O: the same configuration and observation always give the same plan.
+
+use attachment::{LinkBefore, MacBefore, Step};
+use netlink::{IfName, MacAddr, ParseIfNameError, VfAttribute};
+
+use crate::conf::Conf;
+use crate::observe::Observed;
+
+/// The steps of an ADD. The PF's side comes first, so that the VF's first frame in the pod is already on its VLAN; the move
+/// comes last, so that undoing from the end takes the VF out of the pod before it loses its VLAN.
+pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<Vec<Step>, ParseIfNameError> {
+    let vf = &observed.vf;
+    let mut steps = Vec::new();
+    if observed.link.as_ref().is_some_and(|link| link.up) {
+        steps.push(Step::Down);
+    }
+    if let Some(vlan) = conf.vlan {
+        steps.push(Step::Vf {
+            set: VfAttribute::Vlan { vlan: vlan.id, qos: vlan.qos, proto: vlan.proto },
+            before: VfAttribute::Vlan { vlan: vf.vlan, qos: vf.qos, proto: vf.proto },
+        });
+    }
+    steps.push(Step::Mac {
+        set: conf.mac.clone(),
+        before: MacBefore {
+            admin: Some(vf.mac.clone()),
+            effective: observed.link.as_ref().and_then(|link| link.mac.clone()),
+            locked: None,
+        },
+        trusted: vf.trust == Some(true),
+    });
+    if let Some(rate) = conf.rate {
+        steps.push(Step::Vf {
+            set: VfAttribute::Rate { min: rate.min, max: rate.max },
+            before: VfAttribute::Rate { min: vf.min_tx_rate, max: vf.max_tx_rate },
+        });
+    }
+    // Where the driver does not say what is set, the kernel's default is what there is to go back to.
+    if let Some(on) = conf.spoofchk {
+        let before = VfAttribute::Spoofchk(vf.spoofchk.unwrap_or(true));
+        steps.push(Step::Vf { set: VfAttribute::Spoofchk(on), before });
+    }
+    if let Some(on) = conf.trust {
+        let before = VfAttribute::Trust(vf.trust.unwrap_or(false));
+        steps.push(Step::Vf { set: VfAttribute::Trust(on), before });
+    }
+    if let Some(state) = conf.link_state {
+        let before = VfAttribute::LinkState(vf.link_state.unwrap_or(netlink::LinkState::Auto));
+        steps.push(Step::Vf { set: VfAttribute::LinkState(state), before });
+    }
+    if let Some(link) = &observed.link {
+        let before = LinkBefore {
+            name: link.name.parse()?,
+            parent: link.parent.clone(),
+            mtu: link.mtu,
+            alias: link.alias.clone(),
+            alt_names: link.alt_names.clone(),
+        };
+        steps.push(Step::Move { name: ifname.clone(), alias: None, before });
+    }
+    Ok(steps)
+}
+
+/// The MAC to report: the one asked for, else the link's; for a VF without a link the PF's, where it holds one.
+pub(crate) fn reported_mac(conf: &Conf, observed: &Observed) -> Option<MacAddr> {
+    let own = observed.link.as_ref().and_then(|link| link.mac.clone());
+    let held = || Some(observed.vf.mac.clone()).filter(|mac| !mac.is_zero());
+    conf.mac.clone().or(own).or_else(held)
+}
+
+#[cfg(test)]
+mod tests;

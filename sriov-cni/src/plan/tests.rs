@@ -1,0 +1,127 @@
+use attachment::{Pf, Undo};
+use netlink::{Link, Vf, VlanId, VlanProto};
+use pci::{Function, Role, VfIndex};
+
+use super::*;
+use crate::conf::{Rate, Vlan};
+
+fn observed(link: Option<Link>) -> Observed {
+    let (address, pf) = ("0000:21:10.2".parse().unwrap(), "0000:21:00.0".parse().unwrap());
+    Observed {
+        function: Function {
+            address,
+            vendor: "8086".into(),
+            device: "10ca".into(),
+            class: 0x02_00_00,
+            driver: Some("igbvf".into()),
+            numa_node: Some(0),
+            role: Role::Vf { pf, index: VfIndex::new(1) },
+            netdevs: vec![],
+            iommu_group: None,
+            uio: None,
+            vfio_dev: None,
+            rdma: vec![],
+            acpi_index: None,
+        },
+        pf: Pf { address: pf, vf: 1 },
+        pf_link: Link { index: 2, name: "eth0".into(), ..Link::default() },
+        vf: Vf {
+            number: 1,
+            mac: MacAddr::zero(),
+            vlan: VlanId::default(),
+            qos: 0,
+            proto: VlanProto::Q,
+            min_tx_rate: 0,
+            max_tx_rate: 1000,
+            spoofchk: Some(true),
+            trust: None,
+            link_state: Some(netlink::LinkState::Auto),
+        },
+        link,
+    }
+}
+
+fn kernel_vf(up: bool) -> Link {
+    let mac = Some("52:54:00:00:00:01".parse().unwrap());
+    Link { index: 7, name: "eth5".into(), mac, mtu: 1500, up, ..Link::default() }
+}
+
+fn bare() -> Conf {
+    Conf {
+        device: "0000:21:10.2".parse().unwrap(),
+        vlan: None,
+        mac: None,
+        rate: None,
+        spoofchk: None,
+        trust: None,
+        link_state: None,
+    }
+}
+
+fn everything() -> Conf {
+    Conf {
+        vlan: Some(Vlan { id: 100_u32.try_into().unwrap(), qos: 2, proto: VlanProto::Q }),
+        mac: Some("02:00:00:00:00:01".parse().unwrap()),
+        rate: Some(Rate { min: 0, max: 100 }),
+        spoofchk: Some(false),
+        trust: Some(true),
+        link_state: Some(netlink::LinkState::Enable),
+        ..bare()
+    }
+}
+
+fn net1() -> IfName {
+    "net1".parse().unwrap()
+}
+
+#[test]
+fn what_is_not_asked_for_is_not_touched() {
+    let steps = plan(&bare(), &observed(Some(kernel_vf(false))), &net1()).unwrap();
+    assert!(matches!(steps[..], [Step::Mac { set: None, .. }, Step::Move { .. }]), "{steps:?}");
+}
+
+#[test]
+fn every_change_carries_what_was_before() {
+    let undo: Vec<Undo> = plan(&everything(), &observed(Some(kernel_vf(true))), &net1())
+        .unwrap()
+        .iter()
+        .map(Step::undo)
+        .collect();
+    let untagged = VfAttribute::Vlan { vlan: VlanId::default(), qos: 0, proto: VlanProto::Q };
+    let mac = MacBefore { admin: Some(MacAddr::zero()), effective: kernel_vf(true).mac, locked: None };
+    let link = LinkBefore {
+        name: "eth5".parse().unwrap(),
+        parent: None,
+        mtu: 1500,
+        alias: String::new(),
+        alt_names: vec![],
+    };
+    assert_eq!(
+        undo,
+        [
+            Undo::Up,
+            Undo::Vf(untagged),
+            Undo::Mac(mac),
+            Undo::Vf(VfAttribute::Rate { min: 0, max: 1000 }),
+            Undo::Vf(VfAttribute::Spoofchk(true)),
+            Undo::Vf(VfAttribute::Trust(false)),
+            Undo::Vf(VfAttribute::LinkState(netlink::LinkState::Auto)),
+            Undo::Link(link),
+        ]
+    );
+}
+
+#[test]
+fn a_vf_under_a_userspace_driver_stays_where_it_is() {
+    let steps = plan(&everything(), &observed(None), &net1()).unwrap();
+    assert!(!steps.iter().any(|step| matches!(step, Step::Move { .. } | Step::Down)), "{steps:?}");
+    assert_eq!(steps.len(), 6);
+}
+
+#[test]
+fn the_reported_mac_is_the_one_that_will_be_seen() {
+    let own = kernel_vf(false).mac;
+    assert_eq!(reported_mac(&everything(), &observed(Some(kernel_vf(false)))), everything().mac);
+    assert_eq!(reported_mac(&bare(), &observed(Some(kernel_vf(false)))), own);
+    assert_eq!(reported_mac(&bare(), &observed(None)), None);
+}
