@@ -1,7 +1,7 @@
 //! The steps from what is to what the configuration asks for, each with its undo.
 //! It must do no I/O: the same configuration and observation always give the same plan.
 
-use attachment::{LinkBefore, MacBefore, Step};
+use attachment::{LinkBefore, MacBefore, Step, Undo};
 use netlink::{IfName, MacAddr, ParseIfNameError, VfAttribute};
 
 use crate::conf::Conf;
@@ -13,7 +13,8 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
     let vf = &observed.vf;
     let mut steps = Vec::new();
     if observed.link.as_ref().is_some_and(|link| link.up) {
-        steps.push(Step::Down);
+        // The move takes it down anyway; only a new address needs it down before.
+        steps.push(if conf.mac.is_some() { Step::Down } else { Step::Remember(Undo::Up) });
     }
     if let Some(vlan) = conf.vlan {
         steps.push(Step::Vf {
@@ -21,14 +22,14 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
             before: VfAttribute::Vlan { vlan: vf.vlan, qos: vf.qos, proto: vf.proto },
         });
     }
-    steps.push(Step::Mac {
-        set: conf.mac.clone(),
-        before: MacBefore {
-            admin: Some(vf.mac.clone()),
-            effective: observed.link.as_ref().and_then(|link| link.mac.clone()),
-            locked: None,
-        },
-        trusted: vf.trust == Some(true),
+    let before = MacBefore {
+        admin: Some(vf.mac.clone()),
+        effective: observed.link.as_ref().and_then(|link| link.mac.clone()),
+        locked: None,
+    };
+    steps.push(match conf.mac.clone() {
+        Some(set) => Step::Mac { set, before, trusted: vf.trust == Some(true) },
+        None => Step::Remember(Undo::Mac(before)),
     });
     if let Some(rate) = conf.rate {
         steps.push(Step::Vf {

@@ -1,7 +1,7 @@
 //! An ADD from the plan to the result: record, steps, the link up, IPAM, addresses, announcements; or no trace of it.
 //! It must not make the plan.
 
-use cni::{Interface, Outcome, Request};
+use cni::{Dns, Interface, Outcome, Request};
 use netlink::{Link, LinkChange, Netns};
 use serde_json::{Map, Value};
 
@@ -26,8 +26,10 @@ pub struct Plan {
     pub link: Option<Link>,
     /// The interface to report. An empty MAC is filled with the link's.
     pub interface: Interface,
-    /// Have the kernel announce the pod's addresses too.
-    pub notify: bool,
+    /// The name servers to report instead of IPAM's; `None` keeps those.
+    pub dns: Option<Dns>,
+    /// Announce the pod's addresses to its neighbours, and have the kernel do so from then on.
+    pub announce: bool,
     /// Let IPv6 addresses be used while they are checked for duplicates.
     pub optimistic: bool,
 }
@@ -91,15 +93,17 @@ fn attach_recorded(
     if let Some(link) = &link {
         let configured = addresses::configure(&pod.netns, &mut pod.netlink, link, &outcome);
         configured.map_err(|error| (Stage::Addresses, error))?;
-        // Whoever misses an announcement asks; it is no reason to fail.
-        let _ = announce::announce(&pod.netns, &mut pod.netlink, link, &outcome);
+        if plan.announce {
+            // Whoever misses an announcement asks; it is no reason to fail.
+            let _ = announce::announce(&pod.netns, &mut pod.netlink, link, &outcome);
+        }
     }
     Ok(outcome)
 }
 
 /// Up before IPAM, which may need the link to reach a DHCP server.
 fn bring_up(pod: &mut Pod, plan: &Plan, link: &Link) -> Result<Link, Error> {
-    if plan.notify {
+    if plan.announce {
         sysctl::notify_neighbours(&pod.netns, &link.name)?;
     }
     if plan.optimistic {
@@ -122,6 +126,9 @@ fn result(plan: &Plan, link: Option<&Link>, mut outcome: Outcome) -> Outcome {
         interface.mac = mac.to_string();
     }
     outcome.interfaces = vec![interface];
+    if let Some(dns) = plan.dns.clone().filter(|_| plan.record.ipam.is_some()) {
+        outcome.dns = dns;
+    }
     for ip in &mut outcome.ips {
         ip.interface = Some(0);
     }

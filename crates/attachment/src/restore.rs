@@ -1,7 +1,7 @@
 //! The undo of an attachment, replayed from its record: what DEL, a failed ADD and the recovery after a crash all do.
 //! It must not stop at the first error, and it never reaches for what the record does not name.
 
-use netlink::{LinkChange, Vf, VfAttribute};
+use netlink::{Link, LinkChange, Vf, VfAttribute};
 
 use crate::error::Error;
 use crate::host::Host;
@@ -42,10 +42,7 @@ fn put_back(host: &mut Host, record: &Record, undo: &Undo) -> Result<(), Error> 
             None => Ok(()),
         },
         Undo::Mac(before) => {
-            let link = match record.function {
-                Some(function) => host.link_of(function)?,
-                None => None,
-            };
+            let link = home(host, record)?;
             crate::mac::restore(host, record.pf, link.as_ref(), before)
         }
         Undo::Up => up(host, record),
@@ -73,19 +70,23 @@ fn holds(vf: &Vf, attribute: &VfAttribute) -> bool {
     }
 }
 
-/// Up again, for a link that was. It is found by its function, or by the name that it has back.
+/// Up again, for a link that was.
 fn up(host: &mut Host, record: &Record) -> Result<(), Error> {
-    let name = record.undo.iter().find_map(|undo| match undo {
-        Undo::Link(before) => Some(&before.name),
-        _ => None,
-    });
-    let link = match (record.function, name) {
-        (Some(function), _) => host.link_of(function)?,
-        (None, Some(name)) => Some(host.netlink.link_by_name(name)?),
-        (None, None) => None,
-    };
-    let Some(link) = link.filter(|link| !link.up) else { return Ok(()) };
+    let Some(link) = home(host, record)?.filter(|link| !link.up) else { return Ok(()) };
     let change = LinkChange { up: Some(true), ..LinkChange::default() };
     let set = host.netlink.change_link(link.index, "set link up", &change);
     set.map_err(|source| Error::Device { device: link.name, source })
+}
+
+/// The attachment's link, which an earlier undo has brought home; `None` for a function under a userspace driver.
+fn home(host: &mut Host, record: &Record) -> Result<Option<Link>, Error> {
+    let before = record.undo.iter().find_map(|undo| match undo {
+        Undo::Link(before) => Some(before),
+        _ => None,
+    });
+    match (before, record.function) {
+        (Some(before), function) => returning::on_host(host, function, before),
+        (None, Some(function)) => host.link_of(function),
+        (None, None) => Ok(None),
+    }
 }

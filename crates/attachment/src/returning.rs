@@ -27,9 +27,9 @@ pub(crate) fn bring_home(
 ) -> Result<Option<Link>, Error> {
     // Subscribed before the first look, so that a link coming home in between is not missed.
     let watch = Watch::open(&[Group::Link])?;
-    // sysfs knows a function's link wherever it is called what; while it shows none, the link is elsewhere.
-    if let Some(function) = record.function
-        && let Some(link) = host.link_of(function)?
+    // A link with a device is the same under any name; one without is told from others only by the alias it has in the pod.
+    if (record.function.is_some() || before.parent.is_some())
+        && let Some(link) = on_host(host, record.function, before)?
     {
         return settle_on_host(host, record, before, &link).map(Some);
     }
@@ -70,13 +70,17 @@ fn in_pod(netlink: &mut Netlink, record: &Record, before: &LinkBefore) -> Result
     Ok(netlink.links()?.iter().find(ours).cloned())
 }
 
-fn on_host(
+/// The link on the host, `None` while it is not there.
+pub(crate) fn on_host(
     host: &mut Host,
     function: Option<PciAddress>,
     before: &LinkBefore,
 ) -> Result<Option<Link>, Error> {
     if let Some(function) = function {
         return host.link_of(function);
+    }
+    if before.parent.is_some() {
+        return Ok(host.netlink.links()?.into_iter().find(|link| link.parent == before.parent));
     }
     match host.netlink.link_by_name(&before.name) {
         Ok(link) => Ok(Some(link)),
@@ -110,10 +114,7 @@ fn leave_pod(
     } else {
         moved.map_err(device)?;
     }
-    let link = match record.function {
-        Some(function) => host.link_of(function)?,
-        None => on_host(host, None, before)?,
-    };
+    let link = on_host(host, record.function, before)?;
     let link = link.ok_or_else(|| Error::LinkAway { device: record.device.clone() })?;
     finish(host, record, before, link)
 }

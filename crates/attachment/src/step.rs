@@ -22,10 +22,12 @@ pub enum Step {
         /// The old one.
         before: VfAttribute,
     },
-    /// Gives the function a hardware address, or only remembers the present one.
+    /// Changes nothing, and has this put back whatever the pod does to it.
+    Remember(Undo),
+    /// Gives the function a hardware address.
     Mac {
-        /// The new address; `None` leaves it and still has it put back, whatever the pod does to it.
-        set: Option<MacAddr>,
+        /// The new address.
+        set: MacAddr,
         /// The old ones.
         before: MacBefore,
         /// A trusted VF may change its address under an administrator's: its success says nothing of the hold.
@@ -47,6 +49,7 @@ impl Step {
     pub fn undo(&self) -> Undo {
         match self {
             Self::Down => Undo::Up,
+            Self::Remember(undo) => undo.clone(),
             Self::Vf { before, .. } => Undo::Vf(before.clone()),
             Self::Mac { before, .. } => Undo::Mac(before.clone()),
             Self::Move { before, .. } => Undo::Link(before.clone()),
@@ -118,12 +121,12 @@ fn configure(
             on_link(host, link, "set link down", &change)
         }
         Step::Vf { set, .. } => set_vf(host, pf, set),
-        Step::Mac { set: Some(mac), before, trusted } => {
+        Step::Mac { set: mac, before, trusted } => {
             let assigned = before.admin.as_ref().is_some_and(|admin| !admin.is_zero());
             let note = |refused| journal.set_locked(refused || *trusted && assigned);
             crate::mac::set(host, pf, link, mac, note)
         }
-        Step::Mac { set: None, .. } | Step::Move { .. } => Ok(()),
+        Step::Remember(_) | Step::Move { .. } => Ok(()),
     }
 }
 

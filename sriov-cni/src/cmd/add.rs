@@ -56,7 +56,8 @@ fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns)
         steps,
         link: observed.link.clone(),
         interface,
-        notify: true,
+        dns: None,
+        announce: true,
         optimistic: conf.mac.is_some(),
     })
 }

@@ -1,4 +1,4 @@
-use attachment::{Pf, Undo};
+use attachment::Pf;
 use netlink::{Link, Vf, VlanId, VlanProto};
 use pci::{Function, Role, VfIndex};
 
@@ -77,7 +77,7 @@ fn net1() -> IfName {
 #[test]
 fn what_is_not_asked_for_is_not_touched() {
     let steps = plan(&bare(), &observed(Some(kernel_vf(false))), &net1()).unwrap();
-    assert!(matches!(steps[..], [Step::Mac { set: None, .. }, Step::Move { .. }]), "{steps:?}");
+    assert!(matches!(steps[..], [Step::Remember(Undo::Mac(_)), Step::Move { .. }]), "{steps:?}");
 }
 
 #[test]

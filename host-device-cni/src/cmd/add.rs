@@ -1,0 +1,64 @@
+//! ADD: configuration, observation, plan, and the attachment as planned.
+//! It must not touch anything before the device is locked and known to be free.
+
+use std::path::Path;
+
+use attachment::{Host, Paths, Plan, Record, Sandbox, Step, Store};
+use cni::{Interface, Outcome, Request};
+use netlink::Netns;
+use pci::Sysfs;
+
+use crate::cmd;
+use crate::conf::Conf;
+use crate::error::Error;
+use crate::observe::{Observed, claimed_as, observe};
+use crate::plan::plan;
+
+pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Outcome, Error> {
+    let conf = Conf::parse(request)?;
+    let netns = Netns::open(request.netns.as_deref().unwrap_or(Path::new("")))?;
+    let mut host = Host::open(Sysfs::new(&paths.sysfs))?;
+    // Without a claim's name there is no such device, which the observation then says.
+    let device = claimed_as(&mut host, &conf.device);
+    let _lock = device.as_ref().map(|device| store.lock(device)).transpose()?;
+    if let Some(device) = &device {
+        attachment::free(request, store, &mut host, device)?;
+    }
+    let observed = observe(&mut host, &conf.device)?;
+    let planned = make_plan(request, &conf, &observed, &netns)?;
+    let attached = attachment::attach(request, store, &mut host, netns, &planned);
+    let name = observed.link.map(|link| link.name).unwrap_or(observed.device);
+    attached.map_err(|error| Error::attach(error, &request.ifname, &name))
+}
+
+fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns) -> Result<Plan, Error> {
+    let owner = cmd::owner(request)?;
+    let steps = plan(observed, &owner.ifname)?;
+    let interface = Interface {
+        name: request.ifname.clone(),
+        mac: String::new(),
+        mtu: observed.link.as_ref().map_or(0, |link| link.mtu),
+        sandbox: netns.path().display().to_string(),
+        pci_id: observed.function.map(|function| function.to_string()).unwrap_or_default(),
+    };
+    Ok(Plan {
+        record: Record {
+            version: Record::VERSION,
+            owner,
+            sandbox: Sandbox::of(netns),
+            device: observed.device.clone(),
+            function: observed.function,
+            pf: None,
+            ipam: request.conf.ipam.clone(),
+            config: request.conf.raw.clone(),
+            undo: steps.iter().map(Step::undo).collect(),
+        },
+        beside: serde_json::Map::new(),
+        steps,
+        link: observed.link.clone(),
+        interface,
+        dns: (!conf.dns.is_empty()).then(|| conf.dns.clone()),
+        announce: false,
+        optimistic: false,
+    })
+}

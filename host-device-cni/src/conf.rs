@@ -1,0 +1,149 @@
+//! The network configuration of `host-device`, parsed once into the one device that it names.
+//! It must not look at the node.
+
+use std::path::PathBuf;
+
+use cni::{Dns, Request, fold_keys};
+use netlink::{IfName, MacAddr, ParseIfNameError, ParseMacError};
+use pci::{ParseAddressError, PciAddress};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A configuration that makes sense.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Conf {
+    pub(crate) device: DeviceKey,
+    pub(crate) dns: Dns,
+}
+
+/// How the device is named.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum DeviceKey {
+    /// `device`: its name on the host, an alternative one included.
+    Name(IfName),
+    /// `hwaddr`
+    Mac(MacAddr),
+    /// `kernelpath`: a directory below `/sys/devices/`.
+    KernelPath(PathBuf),
+    /// `pciBusID`
+    Pci(PciAddress),
+    /// `runtimeConfig.deviceID`: a PCI address, or the name of an auxiliary device such as `mlx5_core.sf.4`.
+    Allocated(String),
+}
+
+/// A configuration that does not make sense.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfError {
+    #[error("failed to load netconf: {0}")]
+    Shape(#[from] serde_json::Error),
+    #[error(r#"specify either "device", "hwaddr", "kernelpath" or "pciBusID""#)]
+    NoDevice,
+    #[error("failed to find host device: {0}")]
+    Name(#[from] ParseIfNameError),
+    #[error("failed to find host device: failed to parse MAC address {found:?}: {source}")]
+    Mac { found: String, source: ParseMacError },
+    #[error(
+        "failed to find host device: kernel device path {found:?} must be absolute and begin with /sys/devices/"
+    )]
+    KernelPath { found: PathBuf },
+    #[error("error with host device: {0}")]
+    Pci(#[from] ParseAddressError),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wire {
+    device: Option<String>,
+    hwaddr: Option<String>,
+    kernelpath: Option<PathBuf>,
+    #[serde(rename = "pciBusID")]
+    pci_bus_id: Option<String>,
+    #[serde(rename = "runtimeConfig")]
+    runtime: Option<Runtime>,
+    dns: Option<Dns>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Runtime {
+    #[serde(rename = "deviceID")]
+    device_id: Option<String>,
+}
+
+const KEYS: [&str; 6] = ["device", "hwaddr", "kernelpath", "pciBusID", "runtimeConfig", "dns"];
+
+impl Conf {
+    /// Reads the request's configuration.
+    pub(crate) fn parse(request: &Request) -> Result<Self, ConfError> {
+        let mut raw = request.conf.raw.clone();
+        fold_keys(&mut raw, &KEYS);
+        serde_json::from_value::<Wire>(Value::Object(raw))?.validate()
+    }
+}
+
+impl Wire {
+    /// The Go plugin's order: what names a device outright, then what the device plugin allocated, then the address that
+    /// the network was made with.
+    fn validate(self) -> Result<Conf, ConfError> {
+        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let allocated = filled(self.runtime.and_then(|runtime| runtime.device_id));
+        let device = if let Some(name) = filled(self.device) {
+            DeviceKey::Name(name.parse()?)
+        } else if let Some(found) = filled(self.hwaddr) {
+            DeviceKey::Mac(found.parse().map_err(|source| ConfError::Mac { found, source })?)
+        } else if let Some(path) = self.kernelpath.filter(|path| !path.as_os_str().is_empty()) {
+            if !path.starts_with("/sys/devices") {
+                return Err(ConfError::KernelPath { found: path });
+            }
+            DeviceKey::KernelPath(path)
+        } else if let Some(id) = allocated {
+            DeviceKey::Allocated(id)
+        } else if let Some(address) = filled(self.pci_bus_id) {
+            DeviceKey::Pci(address.parse()?)
+        } else {
+            return Err(ConfError::NoDevice);
+        };
+        Ok(Conf { device, dns: self.dns.unwrap_or_default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(text: &str) -> Result<DeviceKey, String> {
+        let wire: Wire = serde_json::from_str(text).unwrap();
+        wire.validate().map(|conf| conf.device).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_eks_guides_configuration() {
+        let eks = r#"{"cniVersion":"0.3.1","type":"host-device","pciBusID":"0000:00:06.0"}"#;
+        assert_eq!(device(eks), Ok(DeviceKey::Pci("0000:00:06.0".parse().unwrap())));
+    }
+
+    #[test]
+    fn precedence_is_the_go_plugins() {
+        let all = r#"{"device":"eth1","hwaddr":"02:00:00:00:00:01","kernelpath":"/sys/devices/x","pciBusID":"0000:00:06.0"}"#;
+        assert_eq!(device(all), Ok(DeviceKey::Name("eth1".parse().unwrap())));
+        let allocated = r#"{"pciBusID":"0000:00:06.0","runtimeConfig":{"deviceID":"mlx5_core.sf.4"}}"#;
+        assert_eq!(device(allocated), Ok(DeviceKey::Allocated("mlx5_core.sf.4".into())));
+    }
+
+    #[test]
+    fn errors_are_the_go_plugins() {
+        for (text, error) in [
+            ("{}", r#"specify either "device", "hwaddr", "kernelpath" or "pciBusID""#),
+            (
+                r#"{"hwaddr":"zz"}"#,
+                r#"failed to find host device: failed to parse MAC address "zz": address zz: invalid MAC address"#,
+            ),
+            (
+                r#"{"kernelpath":"/etc"}"#,
+                r#"failed to find host device: kernel device path "/etc" must be absolute and begin with /sys/devices/"#,
+            ),
+        ] {
+            assert_eq!(device(text), Err(error.to_owned()));
+        }
+    }
+}

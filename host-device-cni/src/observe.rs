@@ -1,0 +1,110 @@
+//! Which device the configuration means on this node, and what it is like.
+//! It must not change anything.
+
+use std::path::{Path, PathBuf};
+
+use attachment::Host;
+use netlink::{IfName, Link, MacAddr};
+use pci::PciAddress;
+
+use crate::conf::DeviceKey;
+
+/// The device as it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Observed {
+    /// The name under which it is claimed.
+    pub(crate) device: String,
+    /// Its PCI function, where it has one.
+    pub(crate) function: Option<PciAddress>,
+    /// Its link; `None` under a userspace driver.
+    pub(crate) link: Option<Link>,
+}
+
+/// Why there is no such device.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ObserveError {
+    #[error("failed to find host device: {0}")]
+    Link(#[from] netlink::Error),
+    #[error("failed to find host device: failed to find physical interface: no link has the address {mac}")]
+    NoMac { mac: MacAddr },
+    #[error(
+        "failed to find host device: failed to read directory {dir}: no network device there; is it in a pod already?"
+    )]
+    NoNetDir { dir: PathBuf },
+    #[error("error with host device: {0}")]
+    Function(#[from] pci::Error),
+    #[error(
+        "failed to find host device: no net directory under pci device {address}: its driver is {}, and its network device, \
+         if any, is in another network namespace", driver.as_deref().unwrap_or("none")
+    )]
+    NoNetdev { address: PciAddress, driver: Option<String> },
+    #[error("runtime config DeviceID {id} not found or unsupported")]
+    Unknown { id: String },
+    #[error("failed to find host device: {0}")]
+    Host(#[from] attachment::Error),
+}
+
+/// The name under which the device is claimed, without a look at its link: that may be in a pod.
+pub(crate) fn claimed_as(host: &mut Host, key: &DeviceKey) -> Option<String> {
+    match key {
+        DeviceKey::Pci(address) => Some(address.to_string()),
+        DeviceKey::Allocated(id) => Some(id.clone()),
+        DeviceKey::Name(_) | DeviceKey::Mac(_) | DeviceKey::KernelPath(_) => {
+            observe(host, key).ok().map(|observed| observed.device)
+        }
+    }
+}
+
+/// Looks the device up.
+pub(crate) fn observe(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
+    match key {
+        DeviceKey::Name(name) => Ok(of_link(host.netlink.link_by_name(name)?)),
+        DeviceKey::Mac(mac) => {
+            let found = host.netlink.links()?.into_iter().find(|link| link.mac.as_ref() == Some(mac));
+            Ok(of_link(found.ok_or_else(|| ObserveError::NoMac { mac: mac.clone() })?))
+        }
+        DeviceKey::KernelPath(path) => Ok(of_link(first_below(host, path)?)),
+        DeviceKey::Pci(address) => of_function(host, *address),
+        DeviceKey::Allocated(id) => match id.parse() {
+            Ok(address) => of_function(host, address),
+            Err(_) => of_auxiliary(host, id),
+        },
+    }
+}
+
+/// A link by itself: its PCI function is what the kernel calls its parent.
+fn of_link(link: Link) -> Observed {
+    let function: Option<PciAddress> = link.parent.as_ref().and_then(|parent| parent.parse().ok());
+    let device = function.map_or_else(|| link.name.clone(), |function| function.to_string());
+    Observed { device, function, link: Some(link) }
+}
+
+fn of_function(host: &mut Host, address: PciAddress) -> Result<Observed, ObserveError> {
+    let function = host.sysfs.function(address)?;
+    let link = if function.is_userspace_bound() {
+        None
+    } else {
+        let link = host.link_of(address)?;
+        Some(link.ok_or(ObserveError::NoNetdev { address, driver: function.driver })?)
+    };
+    Ok(Observed { device: address.to_string(), function: Some(address), link })
+}
+
+fn of_auxiliary(host: &mut Host, id: &str) -> Result<Observed, ObserveError> {
+    let dir = host.sysfs.root().join("bus/auxiliary/devices").join(id);
+    if id.contains('/') || !dir.exists() {
+        return Err(ObserveError::Unknown { id: id.to_owned() });
+    }
+    let link = first_below(host, &dir)?;
+    Ok(Observed { device: id.to_owned(), function: None, link: Some(link) })
+}
+
+/// The first network device in `<dir>/net`.
+fn first_below(host: &mut Host, dir: &Path) -> Result<Link, ObserveError> {
+    let net = dir.join("net");
+    let entries = std::fs::read_dir(&net).into_iter().flatten().flatten();
+    let names =
+        entries.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<IfName>().ok()));
+    let first = names.min().ok_or(ObserveError::NoNetDir { dir: net })?;
+    Ok(host.netlink.link_by_name(&first)?)
+}

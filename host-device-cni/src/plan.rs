@@ -1,0 +1,58 @@
+//! The steps that move the device, each with its undo.
+//! It must do no I/O.
+
+use attachment::{LinkBefore, MacBefore, Step, Undo};
+use netlink::{IfName, ParseIfNameError};
+
+use crate::observe::Observed;
+
+/// The steps of an ADD: one message moves the link, gives it the pod's name, and its host name as the alias, by which the
+/// Go plugin too finds the way back. A device under a userspace driver needs none.
+pub(crate) fn plan(observed: &Observed, ifname: &IfName) -> Result<Vec<Step>, ParseIfNameError> {
+    let Some(link) = &observed.link else { return Ok(Vec::new()) };
+    let mut steps = Vec::new();
+    if link.up {
+        steps.push(Step::Remember(Undo::Up));
+    }
+    if link.mac.is_some() {
+        steps.push(Step::Remember(Undo::Mac(MacBefore {
+            admin: None,
+            effective: link.mac.clone(),
+            locked: None,
+        })));
+    }
+    let before = LinkBefore {
+        name: link.name.parse()?,
+        parent: link.parent.clone(),
+        mtu: link.mtu,
+        alias: link.alias.clone(),
+        alt_names: link.alt_names.clone(),
+    };
+    steps.push(Step::Move { name: ifname.clone(), alias: Some(link.name.clone()), before });
+    Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink::Link;
+
+    use super::*;
+
+    #[test]
+    fn a_link_moves_under_its_host_name_as_alias() {
+        let link =
+            Link { index: 3, name: "eth1".into(), up: true, alias: "uplink".into(), ..Link::default() };
+        let observed = Observed { device: "eth1".into(), function: None, link: Some(link) };
+        let steps = plan(&observed, &"net1".parse().unwrap()).unwrap();
+        let [Step::Remember(Undo::Up), Step::Move { alias, before, .. }] = &steps[..] else {
+            panic!("{steps:?}")
+        };
+        assert_eq!((alias.as_deref(), before.alias.as_str()), (Some("eth1"), "uplink"));
+    }
+
+    #[test]
+    fn a_device_without_a_link_stays() {
+        let observed = Observed { device: "0000:00:06.0".into(), function: None, link: None };
+        assert_eq!(plan(&observed, &"net1".parse().unwrap()).unwrap(), []);
+    }
+}
