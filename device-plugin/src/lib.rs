@@ -1,7 +1,12 @@
 //! The device plugin: from selectors in a file to pools of functions that the kubelet can hand to pods.
 //! It must not change a function: binding drivers, creating VFs and configuring them is for others.
 
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod device_info;
 pub mod inventory;
+pub mod kubelet;
+pub mod list;
 pub mod pool;
 pub mod selector;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::PoolConfig;
 use crate::inventory::{Device, LeftOut};
+use crate::selector::{Key, Refusal};
 
 mod build;
 mod why;
@@ -34,21 +35,27 @@ pub enum Unfit {
         /// Why not.
         left_out: LeftOut,
     },
-    /// The pool would not choose it now.
-    #[error(
-        "{device}: {key} is {found} now, pool {pool:?} wants {wanted}; bind it or add {found:?} to {key}"
-    )]
+    /// Another driver is bound.
+    #[error("{device}: driver is {found}, pool {pool:?} wants {wanted}; bind it or add {found:?} to drivers")]
+    Driver {
+        /// The device.
+        device: String,
+        /// The pool's name.
+        pool: String,
+        /// The driver that is bound.
+        found: String,
+        /// The drivers that the pool takes.
+        wanted: String,
+    },
+    /// Another function has come to its address.
+    #[error("{device}: pool {pool:?} does not choose it any more ({refusal}); restart sriovdp to count anew")]
     Refused {
         /// The device.
         device: String,
         /// The pool's name.
         pool: String,
-        /// The key that refuses it.
-        key: crate::selector::Key,
-        /// What the device has.
-        found: String,
-        /// What the pool wants.
-        wanted: String,
+        /// What refuses it.
+        refusal: Refusal,
     },
 }
 
@@ -68,13 +75,10 @@ impl Pool {
         }
         match self.config.refusal(device) {
             None => Ok(()),
-            Some(refusal) => Err(Unfit::Refused {
-                device: label,
-                pool,
-                key: refusal.key,
-                found: refusal.found,
-                wanted: refusal.wanted,
-            }),
+            Some(Refusal { key: Key::Drivers, found, wanted }) => {
+                Err(Unfit::Driver { device: label, pool, found, wanted })
+            }
+            Some(refusal) => Err(Unfit::Refused { device: label, pool, refusal }),
         }
     }
 }

@@ -100,6 +100,6 @@ fn a_rebound_device_is_unfit_and_says_so() {
     let again = crate::inventory::reread(&pci::Sysfs::new(tree.sys()), device).unwrap();
     assert_eq!(
         pool.check(&again).unwrap_err().to_string(),
-        "vf 0000:3b:02.2: drivers is iavf now, pool \"dpdk\" wants vfio-pci; bind it or add \"iavf\" to drivers"
+        "vf 0000:3b:02.2: driver is iavf, pool \"dpdk\" wants vfio-pci; bind it or add \"iavf\" to drivers"
     );
 }

@@ -1,0 +1,91 @@
+//! What is said at start: a line for each pool, and for each reason that keeps functions out of all of them.
+//! It must stay short: a node with a thousand VFs says no more than one with eight.
+
+use std::collections::BTreeMap;
+
+use crate::config::Config;
+use crate::inventory::{LeftOut, Snapshot};
+use crate::pool::{Pool, Why};
+
+/// How many of a kind are named.
+const NAMED: usize = 8;
+
+pub(super) fn config(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    for refused in &config.refused {
+        tracing::error!("{refused}");
+    }
+}
+
+pub(super) fn scan(snapshot: &Snapshot, odd: &[pci::Error]) {
+    for error in odd.iter().take(NAMED) {
+        tracing::warn!("passed over: {error}");
+    }
+    if odd.len() > NAMED {
+        tracing::warn!("passed over: {} more functions that cannot be read", odd.len() - NAMED);
+    }
+    for line in left_out(snapshot) {
+        tracing::info!("{line}");
+    }
+}
+
+pub(super) fn pools(pools: &[(Pool, Option<Why>)]) {
+    for (pool, why) in pools {
+        let resource = &pool.config.resource;
+        match why {
+            None if pool.devices.len() == 1 => tracing::info!("pool {resource}: 1 device"),
+            None => tracing::info!("pool {resource}: {} devices", pool.devices.len()),
+            Some(why) => tracing::warn!("pool {resource} is empty: {why}"),
+        }
+    }
+}
+
+fn left_out(snapshot: &Snapshot) -> Vec<String> {
+    let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for device in snapshot.devices() {
+        let (reason, named) = match &device.left_out {
+            None => continue,
+            Some(LeftOut::DefaultRoute { netdev, .. }) => {
+                ("carries a default route", format!("{} ({netdev})", device.id()))
+            }
+            Some(LeftOut::HasVfs { .. }) => ("its VFs are offered instead", device.id().to_string()),
+            Some(LeftOut::NoDriver) => ("no driver is bound", device.id().to_string()),
+        };
+        reasons.entry(reason).or_default().push(named);
+    }
+    reasons
+        .into_iter()
+        .map(|(reason, named)| {
+            let shown = named.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let more = named.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("left out, {reason}: {shown}{more}")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::sysfs::Tree;
+
+    use super::*;
+    use crate::inventory::{self, Roots};
+
+    #[test]
+    fn one_line_a_reason() {
+        let tree = Tree::generated(2, 12);
+        for vf in 0..12 {
+            tree.existing(&Tree::generated_address(0, vf)).unbound();
+        }
+        tree.function("0000:00:05.0").driver("ena").netdev("eth0");
+        tree.default_route("eth0");
+        let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
+        let lines = left_out(&inventory::scan(&roots).unwrap().snapshot);
+        assert_eq!(lines[0], "left out, carries a default route: 0000:00:05.0 (eth0)");
+        assert_eq!(lines[1], "left out, its VFs are offered instead: 0000:00:00.0, 0001:00:00.0");
+        assert!(lines[2].starts_with("left out, no driver is bound: 0000:01:00.0, "), "{}", lines[2]);
+        assert!(lines[2].ends_with("0000:01:00.7 and 4 more"), "{}", lines[2]);
+    }
+}

@@ -1,0 +1,210 @@
+//! The gRPC services of one pool: `DevicePlugin`, and `Registration` for a kubelet that looks for plugins.
+//! It must not hold state of its own: the pool is the last one in the channel, the host is asked each time.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kubelet_api::device_plugin::device_plugin_server::{DevicePlugin, DevicePluginServer};
+use kubelet_api::device_plugin::{
+    AllocateRequest, AllocateResponse, ContainerAllocateResponse, Device, DevicePluginOptions, DeviceSpec,
+    Empty, HEALTHY, ListAndWatchResponse, NumaNode, PreStartContainerRequest, PreStartContainerResponse,
+    PreferredAllocationRequest, PreferredAllocationResponse, TopologyInfo, VERSION,
+};
+use kubelet_api::plugin_registration::registration_server::{Registration, RegistrationServer};
+use kubelet_api::plugin_registration::{
+    DEVICE_PLUGIN, InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse,
+};
+use tokio::net::UnixListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::{UnixListenerStream, WatchStream};
+use tokio_stream::{Stream, StreamExt};
+use tonic::transport::Server;
+use tonic::{Code, Request, Response, Status};
+
+use super::socket::Socket;
+use crate::device_info::{Error, Grant, Host};
+use crate::pool::Pool;
+
+/// What answers for one pool.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    pool: watch::Receiver<Arc<Pool>>,
+    host: Arc<Host>,
+    socket: PathBuf,
+}
+
+/// A server at work. Dropped, it is gone at once with its socket.
+#[derive(Debug)]
+pub(super) struct Running {
+    task: JoinHandle<Result<(), tonic::transport::Error>>,
+    stop: Option<oneshot::Sender<()>>,
+    socket: Socket,
+}
+
+impl Running {
+    pub(super) fn start(listener: UnixListener, socket: Socket, service: Service) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let server = Server::builder()
+            .add_service(DevicePluginServer::new(service.clone()))
+            .add_service(RegistrationServer::new(service))
+            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
+                // Stopped, or the one who could stop it is gone: the same.
+                let _ = stopped.await;
+            });
+        Self { task: tokio::spawn(server), stop: Some(stop), socket }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.socket.path()
+    }
+
+    /// When the server has ended by itself.
+    pub(super) async fn ended(&mut self) -> Result<(), tonic::transport::Error> {
+        // A task that panicked has said so; one that was cancelled was so by us.
+        (&mut self.task).await.unwrap_or(Ok(()))
+    }
+
+    /// Lets calls end, and streams whose pool is gone, but does not wait for a kubelet that hangs.
+    pub(super) async fn stop(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if tokio::time::timeout(Duration::from_secs(1), self.ended()).await.is_err() {
+            tracing::debug!("{}: calls did not end in time", self.path().display());
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Service {
+    pub(super) fn new(pool: watch::Receiver<Arc<Pool>>, host: Arc<Host>, socket: PathBuf) -> Self {
+        Self { pool, host, socket }
+    }
+
+    fn pool(&self) -> Arc<Pool> {
+        self.pool.borrow().clone()
+    }
+
+    /// All containers are looked at before anything is written for one.
+    fn grant(&self, request: &AllocateRequest) -> Result<AllocateResponse, Error> {
+        let pool = self.pool();
+        let containers = &request.container_requests;
+        let grants: Vec<Grant> = containers
+            .iter()
+            .map(|container| self.host.prepare(&pool, &container.devices_ids))
+            .collect::<Result<_, _>>()?;
+        for container in containers {
+            self.host.publish(&pool, &container.devices_ids)?;
+            tracing::info!("{}: allocated {}", pool.config.resource, container.devices_ids.join(" "));
+        }
+        Ok(AllocateResponse { container_responses: grants.into_iter().map(Into::into).collect() })
+    }
+}
+
+#[tonic::async_trait]
+impl DevicePlugin for Service {
+    type ListAndWatchStream = Pin<Box<dyn Stream<Item = Result<ListAndWatchResponse, Status>> + Send>>;
+
+    async fn get_device_plugin_options(
+        &self,
+        _: Request<Empty>,
+    ) -> Result<Response<DevicePluginOptions>, Status> {
+        Ok(Response::new(DevicePluginOptions::default()))
+    }
+
+    /// Ends with the client, who then drops the stream, or with the pool.
+    async fn list_and_watch(&self, _: Request<Empty>) -> Result<Response<Self::ListAndWatchStream>, Status> {
+        let lists = WatchStream::new(self.pool.clone()).map(|pool| Ok(list(&pool)));
+        Ok(Response::new(Box::pin(lists)))
+    }
+
+    async fn get_preferred_allocation(
+        &self,
+        _: Request<PreferredAllocationRequest>,
+    ) -> Result<Response<PreferredAllocationResponse>, Status> {
+        Ok(Response::new(PreferredAllocationResponse::default()))
+    }
+
+    /// Reads a few files of sysfs on the one thread: there is nobody else to serve meanwhile.
+    async fn allocate(
+        &self,
+        request: Request<AllocateRequest>,
+    ) -> Result<Response<AllocateResponse>, Status> {
+        self.grant(request.get_ref()).map(Response::new).map_err(|error| {
+            tracing::error!("allocation refused: {error}");
+            Status::new(code(&error), error.to_string())
+        })
+    }
+
+    async fn pre_start_container(
+        &self,
+        _: Request<PreStartContainerRequest>,
+    ) -> Result<Response<PreStartContainerResponse>, Status> {
+        Ok(Response::new(PreStartContainerResponse {}))
+    }
+}
+
+#[tonic::async_trait]
+impl Registration for Service {
+    async fn get_info(&self, _: Request<InfoRequest>) -> Result<Response<PluginInfo>, Status> {
+        Ok(Response::new(PluginInfo {
+            r#type: DEVICE_PLUGIN.to_owned(),
+            name: self.pool().config.resource.to_string(),
+            endpoint: self.socket.to_string_lossy().into_owned(),
+            // v1alpha1 is long gone; the Go plugin names it, and the kubelet takes the one it knows.
+            supported_versions: vec!["v1alpha1".to_owned(), VERSION.to_owned()],
+        }))
+    }
+
+    /// A kubelet that refuses tries again by itself, so the socket stays.
+    async fn notify_registration_status(
+        &self,
+        request: Request<RegistrationStatus>,
+    ) -> Result<Response<RegistrationStatusResponse>, Status> {
+        let RegistrationStatus { plugin_registered, error } = request.into_inner();
+        let resource = self.pool().config.resource.clone();
+        if plugin_registered {
+            tracing::info!("registered {resource}");
+        } else {
+            tracing::error!("the kubelet refuses {resource}: {error}; it will try again");
+        }
+        Ok(Response::new(RegistrationStatusResponse {}))
+    }
+}
+
+fn list(pool: &Pool) -> ListAndWatchResponse {
+    let devices = pool.devices.iter().map(|device| {
+        let node = device.function.numa_node.filter(|_| !pool.config.exclude_topology);
+        let nodes = |node| TopologyInfo { nodes: vec![NumaNode { id: i64::from(node) }] };
+        Device { id: device.id().to_string(), health: HEALTHY.to_owned(), topology: node.map(nodes) }
+    });
+    ListAndWatchResponse { devices: devices.collect() }
+}
+
+fn code(error: &Error) -> Code {
+    match error {
+        Error::Unknown { .. } => Code::InvalidArgument,
+        Error::Gone { .. } => Code::NotFound,
+        Error::Unfit(_) | Error::Nodes(_) => Code::FailedPrecondition,
+        Error::File(_) => Code::Internal,
+    }
+}
+
+impl From<Grant> for ContainerAllocateResponse {
+    fn from(grant: Grant) -> Self {
+        let spec = |node: crate::device_info::Node| DeviceSpec {
+            container_path: node.container,
+            host_path: node.host,
+            permissions: "rw".to_owned(),
+        };
+        Self { envs: grant.envs, devices: grant.nodes.into_iter().map(spec).collect(), ..Self::default() }
+    }
+}

@@ -1,0 +1,129 @@
+//! Our listening sockets: bound over what a dead process left, and removed when we are done.
+//! It must not remove a socket that another process has put in the place of ours.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+/// The longest path that fits `sun_path` with its final zero (`UNIX_PATH_MAX`, `include/uapi/linux/un.h`).
+const LONGEST: usize = 107;
+
+/// There is no socket to serve on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel takes no such path.
+    #[error(
+        "socket path {path} is {} bytes long, and the kernel takes {LONGEST}; shorten resourceName or resourcePrefix by {}",
+        path.as_os_str().len(), path.as_os_str().len() - LONGEST
+    )]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A socket that was left there stays.
+    #[error("cannot remove {path}, which was left there: {source}")]
+    Stale {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel refuses.
+    #[error("cannot listen on {path}: {source}; is --kubelet-root right, and its folder mounted here?")]
+    Bind {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The file of a socket that we listen on. Removed when dropped, if it still is ours.
+#[derive(Debug)]
+pub(super) struct Socket {
+    path: PathBuf,
+    /// Device and inode number.
+    identity: Option<(u64, u64)>,
+}
+
+/// Listens at `path`.
+pub(super) fn bind(path: &Path) -> Result<(UnixListener, Socket), Error> {
+    if path.as_os_str().as_bytes().len() > LONGEST {
+        return Err(Error::TooLong { path: path.to_owned() });
+    }
+    match fs::remove_file(path) {
+        Ok(()) => tracing::debug!("removed {}, which was left there", path.display()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(Error::Stale { path: path.to_owned(), source }),
+    }
+    let listener =
+        UnixListener::bind(path).map_err(|source| Error::Bind { path: path.to_owned(), source })?;
+    Ok((listener, Socket { path: path.to_owned(), identity: identity(path) }))
+}
+
+impl Socket {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            // Nothing is left to do if it cannot be removed: the next bind will.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn binds_over_a_stale_socket_and_removes_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let bound = bind(&path).unwrap();
+        drop(bound);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn leaves_a_socket_that_came_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let first = bind(&path).unwrap();
+        let second = bind(&path).unwrap();
+        drop(first);
+        assert!(path.exists());
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_too_long_says_by_how_much() {
+        let dir = tempfile::tempdir().unwrap();
+        let fits = 107 - dir.path().as_os_str().len() - 1;
+        assert!(bind(&dir.path().join("x".repeat(fits))).is_ok());
+        let error = bind(&dir.path().join("x".repeat(fits + 2))).unwrap_err().to_string();
+        assert!(error.contains("is 109 bytes long") && error.ends_with("by 2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = bind(&dir.path().join("none/a.sock")).unwrap_err();
+        assert!(matches!(error, Error::Bind { .. }), "{error}");
+    }
+}

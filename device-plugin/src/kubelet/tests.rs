@@ -1,0 +1,186 @@
+use kubelet_api::device_plugin::device_plugin_client::DevicePluginClient;
+use kubelet_api::device_plugin::registration_server::{Registration, RegistrationServer};
+use kubelet_api::device_plugin::{
+    AllocateRequest, ContainerAllocateRequest, Empty, ListAndWatchResponse, RegisterRequest,
+};
+use kubelet_api::plugin_registration::registration_client::RegistrationClient;
+use kubelet_api::plugin_registration::{InfoRequest, RegistrationStatus};
+use testkit::sysfs::Tree;
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Code, Request, Response, Status};
+
+use super::*;
+use crate::config::Config;
+use crate::inventory::{Roots, scan};
+
+/// Four VFs on NUMA node 0, two of them on vfio-pci, and a kubelet's folder.
+fn node(folder: &str) -> (Tree, Kubelet) {
+    let tree = Tree::generated(1, 4);
+    std::fs::create_dir_all(tree.root().join("kubelet").join(folder)).unwrap();
+    let kubelet = Kubelet::find(&tree.root().join("kubelet"));
+    (tree, kubelet)
+}
+
+fn pool(tree: &Tree, members: &str) -> Arc<Pool> {
+    let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
+    let text = format!(r#"{{"resourceList":[{{"resourceName":"net",{members}}}]}}"#);
+    let config = Config::parse(text.as_bytes(), "intel.com").unwrap();
+    Arc::new(crate::pool::build(&config.pools, &scan(&roots).unwrap().snapshot).remove(0).0)
+}
+
+async fn open(tree: &Tree, kubelet: &Kubelet, members: &str) -> (watch::Sender<Arc<Pool>>, Open) {
+    let (sender, receiver) = watch::channel(pool(tree, members));
+    let host =
+        Host { sysfs: pci::Sysfs::new(tree.sys()), dev: tree.dev(), devinfo: tree.root().join("devinfo") };
+    let front = Front::new(kubelet.clone(), receiver, Arc::new(host));
+    (sender, front.open().await.unwrap())
+}
+
+async fn dial(kubelet: &Kubelet) -> Channel {
+    let socket = kubelet.dir().join("intel.com_net.sock");
+    Endpoint::try_from(format!("unix://{}", socket.display())).unwrap().connect().await.unwrap()
+}
+
+fn ids(list: &ListAndWatchResponse) -> Vec<&str> {
+    list.devices.iter().map(|device| device.id.as_str()).collect()
+}
+
+fn request(ids: &[&str]) -> AllocateRequest {
+    let devices_ids = ids.iter().map(ToString::to_string).collect();
+    AllocateRequest { container_requests: vec![ContainerAllocateRequest { devices_ids }] }
+}
+
+#[tokio::test]
+async fn a_kubelet_that_watches_asks_who_we_are() {
+    let (tree, kubelet) = node("plugins_registry");
+    let (_pool, _open) = open(&tree, &kubelet, r#""selectors":{}"#).await;
+    let mut client = RegistrationClient::new(dial(&kubelet).await);
+    let info = client.get_info(InfoRequest {}).await.unwrap().into_inner();
+    assert_eq!((info.r#type.as_str(), info.name.as_str()), ("DevicePlugin", "intel.com/net"));
+    assert_eq!(info.endpoint, kubelet.dir().join("intel.com_net.sock").to_str().unwrap());
+    assert_eq!(info.supported_versions, ["v1alpha1", "v1beta1"]);
+    let refused = RegistrationStatus { plugin_registered: false, error: "no".into() };
+    client.notify_registration_status(refused).await.unwrap();
+    assert!(client.get_info(InfoRequest {}).await.is_ok(), "still serving after a refusal");
+}
+
+#[tokio::test]
+async fn lists_what_the_channel_holds_and_ends_with_it() {
+    let (tree, kubelet) = node("plugins_registry");
+    let (sender, open) = open(&tree, &kubelet, r#""selectors":{"drivers":["iavf"]}"#).await;
+    let kept = tokio::spawn(open.keep(Restarts::none()));
+    let mut client = DevicePluginClient::new(dial(&kubelet).await);
+    let mut lists = client.list_and_watch(Empty {}).await.unwrap().into_inner();
+    let list = lists.message().await.unwrap().unwrap();
+    assert_eq!(ids(&list), ["0000:01:00.0", "0000:01:00.1"]);
+    assert!(list.devices.iter().all(|device| device.health == "Healthy"));
+    assert_eq!(list.devices[0].topology.as_ref().unwrap().nodes[0].id, 0);
+
+    sender.send(pool(&tree, r#""selectors":{},"excludeTopology":true"#)).unwrap();
+    let list = lists.message().await.unwrap().unwrap();
+    assert_eq!(list.devices.len(), 4);
+    assert_eq!(list.devices[0].topology, None);
+
+    drop(sender);
+    assert!(lists.message().await.unwrap().is_none());
+    kept.await.unwrap().unwrap();
+    assert!(!kubelet.dir().join("intel.com_net.sock").exists());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_client() {
+    let (tree, kubelet) = node("plugins_registry");
+    let (sender, _open) = open(&tree, &kubelet, r#""selectors":{}"#).await;
+    let before = sender.receiver_count();
+    for _ in 0..3 {
+        let mut client = DevicePluginClient::new(dial(&kubelet).await);
+        let mut lists = client.list_and_watch(Empty {}).await.unwrap().into_inner();
+        lists.message().await.unwrap().unwrap();
+        assert!(sender.receiver_count() > before);
+    }
+    while sender.receiver_count() > before {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn allocates_or_says_which_device_is_wrong() {
+    let (tree, kubelet) = node("plugins_registry");
+    let (_pool, _open) = open(&tree, &kubelet, r#""selectors":{}"#).await;
+    let mut client = DevicePluginClient::new(dial(&kubelet).await);
+    let response = client.allocate(request(&["0000:01:00.2"])).await.unwrap().into_inner();
+    let container = &response.container_responses[0];
+    assert_eq!(container.envs["PCIDEVICE_INTEL_COM_NET"], "0000:01:00.2");
+    let specs: Vec<_> = container.devices.iter().map(|spec| spec.host_path.as_str()).collect();
+    assert_eq!(specs, ["/dev/vfio/vfio", "/dev/vfio/2"]);
+    assert_eq!(container.devices[0].permissions, "rw");
+    assert_eq!(std::fs::read_dir(tree.root().join("devinfo")).unwrap().count(), 1);
+
+    let status = client.allocate(request(&["0000:01:00.0", "0000:99:00.0"])).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("0000:99:00.0"));
+    assert_eq!(std::fs::read_dir(tree.root().join("devinfo")).unwrap().count(), 1, "nothing is written");
+
+    tree.remove("0000:01:00.1");
+    let status = client.allocate(request(&["0000:01:00.1"])).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    assert!(status.message().contains("0000:01:00.1"));
+
+    let empty = client.allocate(AllocateRequest::default()).await.unwrap().into_inner();
+    assert!(empty.container_responses.is_empty());
+}
+
+/// The registration half of a kubelet that must be told.
+struct Kubelets(mpsc::UnboundedSender<RegisterRequest>);
+
+#[tonic::async_trait]
+impl Registration for Kubelets {
+    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<Empty>, Status> {
+        self.0.send(request.into_inner()).unwrap();
+        Ok(Response::new(Empty {}))
+    }
+}
+
+/// As a kubelet starts: empties its folder, then listens.
+fn start_kubelet(kubelet: &Kubelet, heard: &mpsc::UnboundedSender<RegisterRequest>) {
+    for entry in std::fs::read_dir(kubelet.dir()).unwrap().flatten() {
+        std::fs::remove_file(entry.path()).unwrap();
+    }
+    let listener = UnixListener::bind(kubelet.dir().join("kubelet.sock")).unwrap();
+    let service = RegistrationServer::new(Kubelets(heard.clone()));
+    tokio::spawn(
+        Server::builder().add_service(service).serve_with_incoming(UnixListenerStream::new(listener)),
+    );
+}
+
+#[tokio::test]
+async fn a_kubelet_that_must_be_told_is_told_each_time_it_starts() {
+    let (tree, kubelet) = node("device-plugins");
+    let (heard, mut requests) = mpsc::unbounded_channel();
+    start_kubelet(&kubelet, &heard);
+    let restarts = Restarts::watch(kubelet.dir()).unwrap();
+    let (_pool, open) = open(&tree, &kubelet, r#""selectors":{}"#).await;
+    let request = requests.recv().await.unwrap();
+    assert_eq!((request.version.as_str(), request.endpoint.as_str()), ("v1beta1", "intel.com_net.sock"));
+    assert_eq!((request.resource_name.as_str(), request.options), ("intel.com/net", None));
+
+    tokio::spawn(open.keep(restarts));
+    for _ in 0..2 {
+        start_kubelet(&kubelet, &heard);
+        assert_eq!(requests.recv().await.unwrap().endpoint, "intel.com_net.sock");
+        let mut client = DevicePluginClient::new(dial(&kubelet).await);
+        assert!(client.get_device_plugin_options(Empty {}).await.is_ok(), "bound again before it registered");
+    }
+}
+
+#[tokio::test]
+async fn a_kubelet_that_is_not_there_is_named() {
+    let (tree, kubelet) = node("device-plugins");
+    let (_sender, receiver) = watch::channel(pool(&tree, r#""selectors":{}"#));
+    let host = Host { sysfs: pci::Sysfs::new(tree.sys()), dev: tree.dev(), devinfo: tree.root().into() };
+    let error = Front::new(kubelet, receiver, Arc::new(host)).open().await.unwrap_err().to_string();
+    assert!(error.contains("device-plugins/kubelet.sock: No such file"), "{error}");
+}
