@@ -19,6 +19,7 @@
 
 mod admission;
 mod devices;
+pub mod direct;
 #[cfg(test)]
 pub(crate) mod fake;
 mod plugins;

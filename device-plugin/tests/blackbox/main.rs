@@ -1,0 +1,15 @@
+//! The `sriovdp` binary from outside: a generated node, a configuration file and the kubelet stand-in on one side, its
+//! sockets, answers, files, exit codes and words on the other.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where its tools fail"
+)]
+
+mod allocate;
+mod configuration;
+mod daemon;
+mod deploy;
+mod kubelet_side;
+mod pools;
