@@ -111,8 +111,14 @@ pub(crate) fn build(phases: &Phases, folder: &Path) -> Result<()> {
 }
 
 fn mmdebstrap() -> Command {
-    let mut command = Command::new("mmdebstrap");
-    command.args(["--variant=essential", "--format=tar", "--aptopt=APT::Install-Recommends \"false\""]);
+    // As root, so that the files get their owners; without root it would take more packages and more luck.
+    let mut command = tool::as_root("mmdebstrap");
+    command.args([
+        "--mode=root",
+        "--variant=essential",
+        "--format=tar",
+        "--aptopt=APT::Install-Recommends \"false\"",
+    ]);
     // A kill throws the image away as a whole, so nothing has to be safe on disk in between.
     command.arg("--dpkgopt=force-unsafe-io");
     command.args(EXCLUDED.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));

@@ -26,6 +26,7 @@ pub(crate) struct Rig {
 impl Rig {
     /// Builds the programs and, the first time, the node; side by side, for that one waits for downloads a lot.
     pub(crate) fn set_up(programs: &[&str]) -> Result<Self> {
+        Scratch::sweep();
         eprintln!("Preparing the emulated node, and building what runs in it");
         std::thread::scope(|scope| {
             let image = scope.spawn(Image::prepare);
