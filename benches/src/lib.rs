@@ -1,1 +1,1 @@
-//! TODO
+//! Benches live in `benches/`; this crate has nothing else.
