@@ -115,7 +115,8 @@ impl Front {
     /// Starts again until it works: a kubelet that has just come back may not listen yet.
     async fn restart(&self, restarts: &mut Restarts) -> Running {
         const LONGEST: Duration = Duration::from_secs(30);
-        let mut pause = Duration::from_millis(500);
+        // The kubelet's socket is there a moment before the kubelet listens.
+        let mut pause = Duration::from_millis(20);
         loop {
             match self.start().await {
                 Ok(running) => return running,

@@ -33,7 +33,7 @@ impl Node {
 
     fn command(&self, options: &[&str]) -> Command {
         let image = self.dir.path().join("image");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_install-cni"));
         command.args(options).arg(self.dir.path().join("bin"));
         command.arg(image.join("sriov")).arg(image.join("host-device"));
         command
@@ -50,11 +50,6 @@ impl Node {
         names.sort();
         names
     }
-}
-
-/// Asked for when it runs: at compile time the workspace's rustc wrapper, a shell script, loses variables with a dash in their name.
-fn binary() -> PathBuf {
-    PathBuf::from(std::env::var_os("CARGO_BIN_EXE_install-cni").unwrap())
 }
 
 fn text(path: &Path) -> String {
@@ -98,7 +93,7 @@ fn one_failure_does_not_keep_the_others_out() {
 #[test]
 fn usage() {
     for args in [&[][..], &["--wait"], &["/tmp"], &["--help", "/tmp"]] {
-        let said = Command::new(binary()).args(args).output().unwrap();
+        let said = Command::new(env!("CARGO_BIN_EXE_install-cni")).args(args).output().unwrap();
         assert_eq!(said.status.code(), Some(2), "{args:?}");
         assert!(said.stderr.starts_with(b"usage:"));
     }

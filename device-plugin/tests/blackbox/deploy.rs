@@ -17,20 +17,20 @@ fn deploy() -> PathBuf {
 }
 
 /// The documents of one folder that are of `kind`.
-fn documents(folder: &str, kind: &str) -> Vec<Value> {
+pub(crate) fn documents(folder: &str, kind: &str) -> Vec<Value> {
     let all = manifests::below(&deploy().join(folder)).unwrap();
     all.into_iter().map(|(_, document)| document).filter(|document| document["kind"] == kind).collect()
 }
 
 /// The device plugin's configuration of one folder.
-fn configuration(folder: &str) -> Value {
+pub(crate) fn configuration(folder: &str) -> Value {
     let map = documents(folder, "ConfigMap").remove(0);
     assert_eq!(map["metadata"]["name"], "sriovdp-config");
     serde_json::from_str(map["data"]["config.json"].as_str().unwrap()).unwrap()
 }
 
 /// The names of the resources that a configuration makes.
-fn resources(config: &Value) -> BTreeSet<String> {
+pub(crate) fn resources(config: &Value) -> BTreeSet<String> {
     let pools = config["resourceList"].as_array().unwrap().iter();
     let prefix = |pool: &Value| pool["resourcePrefix"].as_str().unwrap_or("intel.com").to_owned();
     pools.map(|pool| format!("{}/{}", prefix(pool), pool["resourceName"].as_str().unwrap())).collect()
@@ -106,12 +106,20 @@ fn names_that_tools_look_for() {
     assert!(mounts.contains("/var/run/k8s.cni.cncf.io/devinfo/dp"));
 }
 
+/// Whether each of these resources has a healthy device.
+pub(crate) fn serves(resources: &BTreeSet<String>) -> impl Fn(&State) -> bool + Send {
+    let healthy =
+        |state: &State, resource| state.pools.get(resource).is_some_and(|pool| !pool.healthy().is_empty());
+    move |state| resources.iter().all(|resource| healthy(state, resource))
+}
+
 /// A node that has a function for every pool of every file.
-fn rich_node() -> Tree {
+pub(crate) fn rich_node() -> Tree {
     let tree = Tree::new();
     tree.function("0000:00:06.0").ids("1d0f", "ec20").driver("ena").netdev("eth1");
     tree.pf("0000:3b:00.0", "ens1f0");
     tree.vf("0000:3b:02.0", "0000:3b:00.0").netdev("ens1f0v0");
+    tree.vf("0000:3b:02.1", "0000:3b:00.0").netdev("ens1f0v1");
     tree.pf("0000:3b:00.1", "ens1f1");
     tree.vf("0000:3b:0a.0", "0000:3b:00.1").on_vfio(60);
     tree
@@ -125,8 +133,7 @@ fn sriovdp_serves_every_configuration_without_a_warning() {
         let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
         let daemon = Daemon::start(&tree, &config.to_string());
         let wanted = resources(&config);
-        let served = |state: &State| wanted.iter().all(|resource| state.has(resource, 1));
-        kubelet.until(&format!("the pools of {folder}"), LIMIT, served).unwrap();
+        kubelet.until(&format!("the pools of {folder}"), LIMIT, serves(&wanted)).unwrap();
         daemon.signal(nix::sys::signal::Signal::SIGTERM);
         let (_, said) = daemon.end();
         assert!(!said.contains("WARN") && !said.contains("ERROR"), "{folder}: {said}");

@@ -46,10 +46,12 @@ fn pools_are_back_after_a_kubelet_restart_without_a_registry() {
 #[test]
 fn without_a_registry_the_kubelet_must_be_there() {
     let tree = node();
-    without_registry(&tree).stop();
+    let mut kubelet = without_registry(&tree);
+    kubelet.stop();
     let (status, said) = Daemon::start(&tree, THREE).end();
     assert!(status.code().is_some_and(|code| code != 0), "{status}: {said}");
     assert!(said.contains("device-plugins/kubelet.sock") && said.contains("is it running"), "{said}");
+    assert_eq!(names(&kubelet.root().join("device-plugins")), ["kubelet.sock"], "the dead kubelet's own");
 }
 
 #[test]

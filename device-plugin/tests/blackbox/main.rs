@@ -8,6 +8,7 @@
 )]
 
 mod allocate;
+mod chain;
 mod configuration;
 mod daemon;
 mod deploy;
