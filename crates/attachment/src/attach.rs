@@ -65,14 +65,22 @@ pub fn attach(
             .to_json(request.conf.version)
             .map_err(|error| untouched(error.into()))?;
     }
+    if let Some(ipam) = &plan.record.ipam {
+        cni::ipam::find(&request.path, ipam).map_err(|error| untouched(error.into()))?;
+    }
     let mut pod = Pod::open(netns).map_err(untouched)?;
     let attached = match Journal::open(store, plan.record.clone(), plan.beside.clone()) {
         Ok(mut journal) => attach_recorded(request, host, &mut pod, plan, &mut journal),
         Err(error) => Err((Stage::Prepare, error)),
     };
     attached.map_err(|(stage, source)| {
-        let left = detach::undo(request, store, host, &plan.record.owner);
-        AttachError { stage, source, left: left.err() }
+        let owner = &plan.record.owner;
+        let undone = match stage {
+            Stage::Addresses => detach::undo(request, store, host, owner),
+            // IPAM itself gave back what it may have reserved.
+            _ => detach::undo_without_lease(store, host, owner),
+        };
+        AttachError { stage, source, left: undone.err() }
     })
 }
 
@@ -89,7 +97,7 @@ fn attach_recorded(
     let Some(ipam) = &plan.record.ipam else { return Ok(result(plan, link.as_ref(), Outcome::default())) };
     let leased = lease(request, ipam).map_err(|error| (Stage::Ipam, error))?;
     let outcome = result(plan, link.as_ref(), leased);
-    outcome.to_json(request.conf.version).map_err(|error| (Stage::Ipam, error.into()))?;
+    outcome.to_json(request.conf.version).map_err(|error| (Stage::Addresses, error.into()))?;
     if let Some(link) = &link {
         let configured = addresses::configure(&pod.netns, &mut pod.netlink, link, &outcome);
         configured.map_err(|error| (Stage::Addresses, error))?;
@@ -116,7 +124,11 @@ fn bring_up(pod: &mut Pod, plan: &Plan, link: &Link) -> Result<Link, Error> {
 
 fn lease(request: &Request, ipam: &str) -> Result<Outcome, Error> {
     let outcome = cni::ipam::add(request, ipam)?;
-    if outcome.ips.is_empty() { Err(Error::NoAddresses) } else { Ok(outcome) }
+    if outcome.ips.is_empty() {
+        cni::ipam::del(request, ipam)?;
+        return Err(Error::NoAddresses);
+    }
+    Ok(outcome)
 }
 
 /// IPAM's answer with our interface; every address is on it.

@@ -12,9 +12,10 @@ use crate::store::{Claim, Store};
 /// Detaches what `owner` has. Succeeds where there is nothing (any more).
 pub fn detach(request: &Request, store: &Store, host: &mut Host, owner: &Owner) -> Result<(), Error> {
     let Some(record) = store.load(owner)? else {
-        // Never attached, or detached already. A lease may be there all the same: the address of a pod whose record an
+        // Never attached, or detached already, or killed while the record was being written. A lease may be there all the same: the address of a pod whose record an
         // older program lost.
-        return release(request, request.conf.ipam.as_deref());
+        release(request, request.conf.ipam.as_deref())?;
+        return store.forget(owner);
     };
     let _lock = store.lock(&record.device)?;
     undo(request, store, host, owner)
@@ -27,39 +28,54 @@ pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, owner: &Ow
     if record.sandbox.id.is_none() {
         record.sandbox = Sandbox::unknown(request.netns.as_deref());
     }
-    let mut errors = Vec::new();
     // The link must still be in the pod while a DHCP client releases its lease.
-    errors.extend(release(request, record.ipam.as_deref()).err());
-    if is_ours(&record, store.claim(&record.device)?.as_ref()) {
-        let restored = restore::restore(host, &record);
-        if restored.gone {
-            eprintln!(
-                "{}: the function is gone from this node; only its addresses and records are released",
-                record.device
-            );
-        }
-        let (notices, failed): (Vec<Error>, Vec<Error>) =
-            restored.errors.into_iter().partition(Error::is_notice);
-        for notice in notices {
-            eprintln!("{notice}");
-        }
-        if failed.is_empty() {
-            errors.extend(store.drop_claim(&record.device).err());
-        }
-        errors.extend(failed);
-    }
-    match Error::all(errors) {
+    let released = release(request, record.ipam.as_deref());
+    let restored = put_back(store, host, &record);
+    match Error::all([released, restored].into_iter().filter_map(Result::err).collect()) {
         None => store.forget(owner),
         Some(error) => Err(error),
     }
 }
 
+/// Undoes an ADD that failed before it had a lease. The record stays where something could not be put back.
+pub(crate) fn undo_without_lease(store: &Store, host: &mut Host, owner: &Owner) -> Result<(), Error> {
+    match store.load(owner)? {
+        Some(record) => put_back(store, host, &record).and_then(|()| store.forget(owner)),
+        None => Ok(()),
+    }
+}
+
+/// Puts the device back and gives the claim up, where the claim is this record's.
+fn put_back(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error> {
+    match store.claim(&record.device)? {
+        Some(claim) if is_ours(record, &claim) => {}
+        // The device is another attachment's by now.
+        Some(_) => return Ok(()),
+        // Killed before the claim, so before any change; or undone already. Half-written files go.
+        None => return store.drop_claim(&record.device),
+    }
+    let restored = restore::restore(host, record);
+    if restored.gone {
+        eprintln!(
+            "{}: the function is gone from this node; only its addresses and records are released",
+            record.device
+        );
+    }
+    for notice in restored.notices {
+        eprintln!("{notice}");
+    }
+    match Error::all(restored.errors) {
+        None => store.drop_claim(&record.device),
+        Some(error) => Err(error),
+    }
+}
+
 /// A claim names its owner; one that the Go plugin wrote names the namespace.
-pub(crate) fn is_ours(record: &Record, claim: Option<&Claim>) -> bool {
-    claim.is_some_and(|claim| match &claim.owner {
+fn is_ours(record: &Record, claim: &Claim) -> bool {
+    match &claim.owner {
         Some(owner) => *owner == record.owner,
-        None => claim.netns == record.sandbox.path,
-    })
+        None => claim.netns.as_ref() == Some(&record.sandbox.path),
+    }
 }
 
 fn release(request: &Request, ipam: Option<&str>) -> Result<(), Error> {

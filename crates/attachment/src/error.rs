@@ -112,6 +112,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The pod has an interface of that name already, which is somebody else's.
+    #[error("{name}: file exists: the pod has an interface of that name already")]
+    NameInPod {
+        /// The name.
+        name: IfName,
+    },
     /// The IPAM plugin refused.
     #[error(transparent)]
     Ipam(#[from] cni::Error),
@@ -138,11 +144,6 @@ impl Error {
     /// All of `errors` as one; `None` where there is none.
     pub fn all(mut errors: Vec<Self>) -> Option<Self> {
         if errors.len() > 1 { Some(Self::Several(errors)) } else { errors.pop() }
-    }
-
-    /// True for what an operator should know but nobody can or need mend by trying again.
-    pub fn is_notice(&self) -> bool {
-        matches!(self, Self::NameTaken { .. })
     }
 
     /// The CNI code: the one table for both plugins.

@@ -31,7 +31,9 @@ pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> 
 
 /// The namespace is the one that was recorded; without a record, there is one at that path.
 fn is_alive(claim: &Claim, record: Option<&Record>) -> bool {
-    match Netns::open(&claim.netns) {
+    let recorded = record.map(|record| &record.sandbox.path);
+    let Some(path) = claim.netns.as_ref().or(recorded) else { return false };
+    match Netns::open(path) {
         Ok(netns) => record.is_none_or(|record| record.sandbox.is(&netns)),
         Err(error) => !error.is_gone(),
     }

@@ -5,6 +5,7 @@ use netlink::{Link, LinkChange, Vf, VfAttribute};
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::mac;
 use crate::record::{Pf, Record, Undo};
 use crate::returning;
 
@@ -13,6 +14,8 @@ use crate::returning;
 pub(crate) struct Restored {
     /// What could not be put back.
     pub(crate) errors: Vec<Error>,
+    /// What an operator should know, though nobody need mend it.
+    pub(crate) notices: Vec<Error>,
     /// True where the function itself is gone from the node: there was nothing to put back.
     pub(crate) gone: bool,
 }
@@ -26,27 +29,20 @@ pub(crate) fn restore(host: &mut Host, record: &Record) -> Restored {
         restored.gone = true;
         return restored;
     }
+    // The move is the last step of every plan, so that the link is home before anything else is put back on it.
+    let mut home = None;
     for undo in record.undo.iter().rev() {
-        if let Err(error) = put_back(host, record, undo) {
-            restored.errors.push(error);
-        }
+        let done = match undo {
+            Undo::Link(before) => {
+                returning::bring_home(host, record, before, &mut restored.notices).map(|link| home = link)
+            }
+            Undo::Vf(before) => record.pf.map_or(Ok(()), |pf| restore_vf(host, pf, before)),
+            Undo::Mac(before) => mac::restore(host, record.pf, home.as_ref(), before),
+            Undo::Up => home.as_ref().map_or(Ok(()), |link| up(host, link)),
+        };
+        restored.errors.extend(done.err());
     }
     restored
-}
-
-fn put_back(host: &mut Host, record: &Record, undo: &Undo) -> Result<(), Error> {
-    match undo {
-        Undo::Link(before) => returning::bring_home(host, record, before).map(|_| ()),
-        Undo::Vf(before) => match record.pf {
-            Some(pf) => restore_vf(host, pf, before),
-            None => Ok(()),
-        },
-        Undo::Mac(before) => {
-            let link = home(host, record)?;
-            crate::mac::restore(host, record.pf, link.as_ref(), before)
-        }
-        Undo::Up => up(host, record),
-    }
 }
 
 fn restore_vf(host: &mut Host, pf: Pf, before: &VfAttribute) -> Result<(), Error> {
@@ -71,22 +67,8 @@ fn holds(vf: &Vf, attribute: &VfAttribute) -> bool {
 }
 
 /// Up again, for a link that was.
-fn up(host: &mut Host, record: &Record) -> Result<(), Error> {
-    let Some(link) = home(host, record)?.filter(|link| !link.up) else { return Ok(()) };
+fn up(host: &mut Host, link: &Link) -> Result<(), Error> {
     let change = LinkChange { up: Some(true), ..LinkChange::default() };
     let set = host.netlink.change_link(link.index, "set link up", &change);
-    set.map_err(|source| Error::Device { device: link.name, source })
-}
-
-/// The attachment's link, which an earlier undo has brought home; `None` for a function under a userspace driver.
-fn home(host: &mut Host, record: &Record) -> Result<Option<Link>, Error> {
-    let before = record.undo.iter().find_map(|undo| match undo {
-        Undo::Link(before) => Some(before),
-        _ => None,
-    });
-    match (before, record.function) {
-        (Some(before), function) => returning::on_host(host, function, before),
-        (None, Some(function)) => host.link_of(function),
-        (None, None) => Ok(None),
-    }
+    set.map_err(|source| Error::Device { device: link.name.clone(), source })
 }

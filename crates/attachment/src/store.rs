@@ -34,8 +34,8 @@ pub type Foreign = fn(&Owner, &Map<String, Value>) -> Option<Record>;
 /// Who has a device, as far as the claim says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Claim {
-    /// The path of the network namespace.
-    pub netns: PathBuf,
+    /// The path of the network namespace; `None` for a claim that was only begun.
+    pub netns: Option<PathBuf>,
     /// The owner; `None` for a claim that the Go plugin wrote.
     pub owner: Option<Owner>,
 }
@@ -85,10 +85,11 @@ impl Store {
 
     /// Who has the device; `None` where nobody does.
     pub fn claim(&self, device: &str) -> Result<Option<Claim>, Error> {
-        let Some(netns) = read(&self.allocation(device))? else { return Ok(None) };
+        let netns = read(&self.allocation(device))?
+            .map(|bytes| PathBuf::from(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\0'])));
         let owner = read(&self.owner(device))?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let netns = PathBuf::from(String::from_utf8_lossy(&netns).trim_end_matches(['\n', '\0']));
-        Ok(Some(Claim { netns, owner }))
+        // A kill between the two files leaves one: still a claim.
+        Ok((netns.is_some() || owner.is_some()).then_some(Claim { netns, owner }))
     }
 
     /// Claims the device for the record's owner.

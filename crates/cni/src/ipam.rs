@@ -90,7 +90,8 @@ fn pause() {
     std::thread::sleep(Duration::from_secs(1));
 }
 
-fn find(path: &[PathBuf], plugin: &str) -> Result<PathBuf, Error> {
+/// Where the plugin is in `path`; an error that lists the directories where it is nowhere.
+pub fn find(path: &[PathBuf], plugin: &str) -> Result<PathBuf, Error> {
     let error = |msg: String| Err(Error::new(Code::INTERNAL, msg));
     if plugin.is_empty() {
         return error("no plugin name provided".to_owned());

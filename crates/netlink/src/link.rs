@@ -42,8 +42,8 @@ pub struct Link {
 /// The properties to change; what is `None` stays.
 #[derive(Clone, Default)]
 pub struct LinkChange<'a> {
-    /// Moves the link into this network namespace. The kernel does this first, under the new name, so that it is never
-    /// seen there under the old one (`do_setlink`, net/core/rtnetlink.c).
+    /// Moves the link into this network namespace. The kernel does this first and the rest there, all under one hold of its
+    /// lock (`do_setlink`, net/core/rtnetlink.c): a rename that fails leaves the link there under its old name.
     pub netns: Option<BorrowedFd<'a>>,
     /// The new name; `%d` in it asks the kernel for a free number.
     pub name: Option<&'a str>,

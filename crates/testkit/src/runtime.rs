@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::netns::Namespace;
+
 /// How long a binary that is still open for writing (`ETXTBSY`) is tried again: libcni waits up to five times one second.
 const TEXT_BUSY_LIMIT: Duration = Duration::from_secs(5);
 
@@ -97,27 +99,47 @@ impl Invocation {
         self
     }
 
+    /// The variables that this call sets.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let said = self.variables().into_iter();
+        let said = said.filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+        said.chain(self.env.iter().cloned()).collect()
+    }
+
     /// The process that this call is, not yet started: for tests that trace or kill it. Stdin, stdout and stderr are pipes.
     pub fn process(&self, binary: impl AsRef<Path>) -> Command {
-        let mut process = Command::new(binary.as_ref());
-        let said = [
+        self.dress(Command::new(binary.as_ref()))
+    }
+
+    /// Gives `process` this call's environment and pipes.
+    fn dress(&self, mut process: Command) -> Command {
+        for (name, _) in self.variables() {
+            process.env_remove(name);
+        }
+        process.env_remove("CNI_NETNS_OVERRIDE").envs(self.environment());
+        process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process
+    }
+
+    fn variables(&self) -> [(&'static str, &Option<String>); 6] {
+        [
             ("CNI_COMMAND", &self.command),
             ("CNI_CONTAINERID", &self.container_id),
             ("CNI_NETNS", &self.netns),
             ("CNI_IFNAME", &self.ifname),
             ("CNI_ARGS", &self.args),
             ("CNI_PATH", &self.path),
-            ("CNI_NETNS_OVERRIDE", &None),
-        ];
-        for (name, value) in said {
-            match value {
-                Some(value) => process.env(name, value),
-                None => process.env_remove(name),
-            };
-        }
-        process.envs(self.env.iter().map(|(name, value)| (name, value)));
-        process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        process
+        ]
+    }
+
+    /// Runs `binary` in a network namespace that plays the host's, and waits for its end.
+    ///
+    /// # Panics
+    /// As [`Invocation::run`].
+    pub fn run_in(&self, host: &Namespace, binary: &Path) -> Output {
+        let child = self.dress(host.process(binary)).spawn();
+        let child = child.unwrap_or_else(|error| panic!("start ip netns exec: {error}"));
+        self.finish(child).unwrap_or_else(|error| panic!("wait for {}: {error}", binary.display()))
     }
 
     /// Runs `binary` and waits for its end.

@@ -42,7 +42,7 @@ fn a_claim_is_the_go_plugins_file_with_an_owner_beside_it() {
     store.set_claim(&record()).unwrap();
     assert_eq!(fs::read_to_string(dir.path().join("pci/0000:3b:02.1")).unwrap(), "/run/netns/a");
     let claim = store.claim("0000:3b:02.1").unwrap().unwrap();
-    assert_eq!((claim.netns, claim.owner), (PathBuf::from("/run/netns/a"), Some(record().owner)));
+    assert_eq!((claim.netns, claim.owner), (Some(PathBuf::from("/run/netns/a")), Some(record().owner)));
     store.drop_claim("0000:3b:02.1").unwrap();
     assert_eq!(store.claim("0000:3b:02.1").unwrap(), None);
 }

@@ -1,0 +1,6 @@
+//! The real binary in real network namespaces, as root: what it does to a veth is read back with `ip`.
+
+mod attach;
+mod kill;
+mod node;
+mod refuse;

@@ -1,0 +1,82 @@
+//! A node with one veth to give away, and a pod.
+#![allow(clippy::unwrap_used, reason = "a test ends where its tools fail")]
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use testkit::netns::Namespace;
+use testkit::runtime::{Invocation, Output};
+
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_host-device");
+
+/// A node in a namespace of its own, so that no test touches the machine's.
+pub(crate) struct Node {
+    pub(crate) host: Namespace,
+    pub(crate) pod: Namespace,
+    pub(crate) state: tempfile::TempDir,
+}
+
+impl Node {
+    /// A node with `nic0`, up, with an MTU, an alternative name and an alias of its own; its peer is `peer0`.
+    pub(crate) fn new() -> Self {
+        let host = Namespace::new("host");
+        host.ip(&["link", "add", "nic0", "type", "veth", "peer", "name", "peer0"]);
+        host.ip(&["link", "set", "nic0", "address", "02:00:00:00:00:10", "mtu", "1400", "alias", "rack 7"]);
+        host.ip(&["link", "property", "add", "dev", "nic0", "altname", "nic0-by-slot"]);
+        host.ip(&["link", "set", "nic0", "up"]);
+        host.ip(&["link", "set", "peer0", "up"]);
+        Self { host, pod: Namespace::new("pod"), state: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn call(&self, command: &str, conf: &Value) -> Output {
+        self.invocation(command, conf).run_in(&self.host, Path::new(BINARY))
+    }
+
+    pub(crate) fn invocation(&self, command: &str, conf: &Value) -> Invocation {
+        let netns = self.pod.path();
+        Invocation::attachment(command, "c1", &netns.to_string_lossy(), "net1")
+            .path(ipam_dir())
+            .env("SLUICE_STATE_DIR", self.state.path().to_string_lossy())
+            .conf(conf)
+    }
+
+    /// All that `ip` says of the link on the host, without what merely counts or is given anew by each namespace.
+    pub(crate) fn nic(&self) -> Value {
+        let mut link = self.host.link("nic0").unwrap_or(Value::Null);
+        for volatile in ["ifindex", "link_index", "operstate", "flags", "inet6_addr_gen_mode"] {
+            link.as_object_mut().map(|link| link.remove(volatile));
+        }
+        link
+    }
+
+    /// The state files that are left, locks apart.
+    pub(crate) fn records(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut dirs = vec![self.state.path().to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    dirs.push(path);
+                } else if path.extension().is_none_or(|extension| extension != "lock") {
+                    left.push(path.display().to_string());
+                }
+            }
+        }
+        left
+    }
+}
+
+/// A configuration of the veth by its name.
+pub(crate) fn conf(extra: &[(&str, Value)]) -> Value {
+    let mut conf = json!({"cniVersion": "1.1.0", "name": "n", "type": "host-device", "device": "nic0"});
+    for (key, value) in extra {
+        conf[key] = value.clone();
+    }
+    conf
+}
+
+/// An IPAM plugin that leases one address and remembers it in a file, so that a leak can be seen.
+pub(crate) fn ipam_dir() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/native/ipam"))
+}
