@@ -76,6 +76,9 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     // The kubelet is told of our sockets by their full path.
     let root = absolute(&options.kubelet_root)
         .map_err(|source| Error::System { doing: "make --kubelet-root absolute", source })?;
+    if pools.is_empty() {
+        tracing::warn!("there is nothing to offer; waiting to be stopped");
+    }
     let mut fronts = Fronts::new(Kubelet::find(&root), host(options));
     for pool in pools {
         fronts.open(pool).await?;
