@@ -11,7 +11,7 @@ use kubelet_api::plugin_registration::{InfoRequest, PluginInfo};
 use tonic::Status;
 
 use super::block;
-use super::plugins::dial;
+use super::session::dial;
 
 /// `GetInfo`.
 pub fn info(socket: &Path) -> Result<PluginInfo> {

@@ -23,7 +23,8 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-use super::{block, lock, plugins};
+use super::session::dial;
+use super::{block, lock};
 
 /// A plugin whose list the test holds and whose calls the test reads.
 pub(crate) struct Plugin {
@@ -89,7 +90,7 @@ impl Plugin {
             options: None,
         };
         block(async {
-            let mut kubelet = RegistrationClient::new(plugins::dial(socket).await.unwrap());
+            let mut kubelet = RegistrationClient::new(dial(socket).await.unwrap());
             kubelet.register(request).await.map(|_| ())
         })
     }

@@ -24,6 +24,7 @@ pub mod direct;
 pub(crate) mod fake;
 mod plugins;
 mod pod_resources;
+mod session;
 #[cfg(test)]
 mod tests;
 

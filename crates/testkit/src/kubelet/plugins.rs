@@ -1,5 +1,5 @@
-//! Finding plugins and listening to them: the watcher of `plugins_registry`, the `Register` call, `ListAndWatch`.
-//! It must not allocate; it keeps `State::pools` true.
+//! Finding plugins: the watcher of `plugins_registry`, the `Register` call, and the checks that both make.
+//! It must not allocate or listen; `admission` and `session` do.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -17,17 +17,15 @@ use kubelet_api::plugin_registration::registration_client::RegistrationClient;
 use kubelet_api::plugin_registration::{DEVICE_PLUGIN, InfoRequest, PluginInfo, RegistrationStatus};
 use tokio::net::UnixListener;
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 
-use super::devices::Device;
+use super::session::{Session, dial};
 use super::{Node, lock};
 
-/// How long a socket may take from its creation to its first answer.
-const DIAL_LIMIT: Duration = Duration::from_secs(10);
 /// The kubelet's pauses between two attempts to register one plugin: doubled each time, up to about two minutes.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(122));
 
@@ -42,6 +40,11 @@ impl Plugins {
     /// The client of a resource's plugin, connected or not.
     pub(super) fn client(&self, resource: &str) -> Option<DevicePluginClient<Channel>> {
         lock(&self.clients).get(resource).cloned()
+    }
+
+    /// Puts the client of a resource's newest plugin in the place of the one before.
+    pub(super) fn replace(&self, resource: &str, client: DevicePluginClient<Channel>) {
+        lock(&self.clients).insert(resource.to_owned(), client);
     }
 }
 
@@ -163,99 +166,6 @@ fn is_extended_resource(name: &str) -> bool {
         && resource.len() <= 63
         && ends(resource)
         && resource.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
-}
-
-/// Connects to a socket, which may be created before it listens.
-pub(super) async fn dial(socket: &Path) -> Result<Channel> {
-    let deadline = Instant::now() + DIAL_LIMIT;
-    // The kubelet names its peer `localhost` over a unix socket since 1.26.
-    let endpoint = Endpoint::try_from(format!("unix://{}", socket.display()))?
-        .origin("http://localhost".parse()?)
-        .connect_timeout(DIAL_LIMIT);
-    loop {
-        match endpoint.connect().await {
-            Err(error) if Instant::now() > deadline || !socket.exists() => {
-                return Err(error).with_context(|| format!("dial {}", socket.display()));
-            }
-            Err(_) => sleep(Duration::from_millis(5)).await,
-            Ok(channel) => return Ok(channel),
-        }
-    }
-}
-
-impl Node {
-    fn refuse(&self, socket: &Path, error: &anyhow::Error) {
-        self.state.send_modify(|state| state.refusals.push((socket.to_owned(), format!("{error:#}"))));
-    }
-
-    /// Connects to the device plugin behind `socket`; it is the plugin of `resource` from now on.
-    async fn connect(self: &Arc<Self>, resource: &str, socket: &Path) -> Result<Session> {
-        let mut client = DevicePluginClient::new(dial(socket).await?);
-        let options = client.get_device_plugin_options(Empty {}).await.context("GetDevicePluginOptions")?;
-        let options = options.into_inner();
-        lock(&self.plugins.clients).insert(resource.to_owned(), client.clone());
-        let mut registration = 0;
-        self.state.send_modify(|state| {
-            let pool = state.pools.entry(resource.to_owned()).or_default();
-            pool.connected = true;
-            pool.pre_start = options.pre_start_required;
-            pool.preferred_allocation = options.get_preferred_allocation_available;
-            socket.clone_into(&mut pool.socket);
-            pool.registrations += 1;
-            pool.lists = 0;
-            registration = pool.registrations;
-        });
-        Ok(Session { node: Arc::clone(self), resource: resource.to_owned(), registration, client })
-    }
-}
-
-/// One registration of one resource. When it is dropped, by the end of the stream or of its task, the pool is unhealthy.
-struct Session {
-    node: Arc<Node>,
-    resource: String,
-    registration: u64,
-    client: DevicePluginClient<Channel>,
-}
-
-impl Session {
-    /// Takes every list that the plugin sends, until it ends or fails.
-    async fn listen(mut self) {
-        let Ok(lists) = self.client.list_and_watch(Empty {}).await else { return };
-        let mut lists = lists.into_inner();
-        while let Ok(Some(list)) = lists.message().await {
-            let devices = list.devices.into_iter().map(|device| {
-                let numa =
-                    device.topology.map(|topology| topology.nodes.iter().map(|node| node.id).collect());
-                let healthy = device.health == api::HEALTHY;
-                (device.id, Device { healthy, numa: numa.unwrap_or_default() })
-            });
-            let devices = devices.collect();
-            self.change(|pool| {
-                pool.devices = devices;
-                pool.lists += 1;
-            });
-        }
-    }
-
-    /// Changes the pool, unless a later registration has taken it over.
-    fn change(&self, change: impl FnOnce(&mut super::Pool)) {
-        self.node.state.send_if_modified(|state| match state.pools.get_mut(&self.resource) {
-            Some(pool) if pool.registrations == self.registration => {
-                change(pool);
-                true
-            }
-            _ => false,
-        });
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.change(|pool| {
-            pool.connected = false;
-            pool.devices.values_mut().for_each(|device| device.healthy = false);
-        });
-    }
 }
 
 /// Serves `v1beta1.Registration`. Must be called inside the runtime.

@@ -19,7 +19,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use super::devices::Grant;
-use super::plugins::dial;
+use super::session::dial;
 use super::{Node, block, lock};
 use crate::pod::Pod;
 

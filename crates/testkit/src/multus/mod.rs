@@ -10,6 +10,34 @@
 //! network: the first network is `net1`, and whoever calls this makes `eth0` or none. Left out: default routes, the check
 //! that an interface name is free, namespace isolation, the checkpoint file and DRA as sources of devices, CHECK, GC and
 //! STATUS (which do not reach secondary networks in Multus either), the shim, its waits and its swallowed errors.
+//!
+//! A node with one pod, as a test or a program on the emulated node runs it:
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! use std::path::Path;
+//! use std::time::Duration;
+//! use testkit::{kubelet::Kubelet, multus::{Multus, Nad, Paths, Sandbox, network_status}, pod::Pod};
+//!
+//! let kubelet = Kubelet::start("/var/lib/kubelet")?;
+//! // … sriovdp is started …
+//! kubelet.until("the VFs", Duration::from_secs(10), |state| state.has("intel.com/vf", 4))?;
+//!
+//! let conf = serde_json::json!({"cniVersion": "1.0.0", "type": "sriov", "vlan": 100});
+//! let multus = Multus::new(Paths::below(Path::new("/"), &[Path::new("/opt/cni/bin")]))
+//!     .nad(Nad::new("default", "vlan-100", conf).resource("intel.com/vf"));
+//! let pod = Pod::new("default", "left").container("app", &[("intel.com/vf", 1)]).networks("vlan-100");
+//!
+//! let given = kubelet.admit(&pod)?; // given[0].response: variables and device nodes
+//! let sandbox = Sandbox::new(&pod.uid, "/run/netns/left");
+//! let attachments = multus.add(&pod, &sandbox)?;
+//! println!("{} {}", given[0].devices[0], network_status(&attachments));
+//!
+//! multus.del(&pod, &sandbox)?;
+//! kubelet.delete(&pod);
+//! # Ok(())
+//! # }
+//! ```
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
