@@ -98,7 +98,7 @@ pub(crate) fn build(phases: &Phases, folder: &Path) -> Result<()> {
     phases.run("root: Debian with containerd and DPDK", || {
         let sources = work.join("sources.list");
         fs::write(&sources, apt::system_sources(&apt::sources()?).join("\n") + "\n")?;
-        let mut command = mmdebstrap();
+        let mut command = mmdebstrap(work);
         command.arg("--customize-hook=mkdir -p \"$1/usr/share/testbed\" \"$1/share\" \"$1/out\"");
         for (from, to) in &files {
             command.arg(format!("--customize-hook=upload {} {to}", from.display()));
@@ -110,9 +110,11 @@ pub(crate) fn build(phases: &Phases, folder: &Path) -> Result<()> {
     })
 }
 
-fn mmdebstrap() -> Command {
+fn mmdebstrap(work: &Path) -> Command {
     // As root, so that the files get their owners; without root it would take more packages and more luck.
-    let mut command = tool::as_root("mmdebstrap");
+    let mut command = tool::as_root("env");
+    // In our own folder: what a kill leaves there is swept by a later run.
+    command.arg(format!("TMPDIR={}", work.display())).arg("mmdebstrap");
     command.args([
         "--mode=root",
         "--variant=essential",

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::process::Stdio;
 
 use anyhow::Result;
+use testbed::Event;
 use testbed::Job;
+use testbed::Outcome;
 
 use crate::cargo::PROGRAMS;
 use crate::cargo::cargo;
@@ -19,44 +21,57 @@ const JOBS: &[&str] = &[node::SMOKE];
 
 /// `test`: ends with the line `N passed, N failed`.
 pub(crate) fn test() -> Result<ExitCode> {
-    Ok(conclude(tests()?))
-}
-
-/// `ci`: what `test` runs, after formatting and lints.
-pub(crate) fn ci() -> Result<ExitCode> {
-    run(cargo().args(["fmt", "--all", "--check"]))?;
-    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    Ok(conclude(tests()?))
-}
-
-fn tests() -> Result<Tally> {
-    let mut total = Tally::default();
     ensure_nextest()?;
-    run(cargo().args(["build", "--workspace"]))?;
+    let mut total = Tally::default();
+    tests(&mut total);
+    Ok(conclude(total))
+}
+
+/// `ci`: what `test` runs, after formatting and lints. They do not end it: one run tells all there is to tell.
+pub(crate) fn ci() -> Result<ExitCode> {
+    ensure_nextest()?;
+    let mut total = Tally::default();
+    total.note("cargo fmt", run(cargo().args(["fmt", "--all", "--check"])));
+    let clippy = run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]));
+    total.note("cargo clippy", clippy);
+    tests(&mut total);
+    Ok(conclude(total))
+}
+
+fn tests(total: &mut Tally) {
+    total.note("cargo build", run(cargo().args(["build", "--workspace"])));
     let mut nextest = cargo();
     nextest.args(["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests=pass"]);
-    total.add(Tally::of(&mut nextest, tally::nextest)?);
-    total.add(Tally::of(cargo().args(["test", "--doc", "--workspace", "--no-fail-fast"]), tally::libtest)?);
+    total.run(&mut nextest, tally::nextest);
+    total.run(cargo().args(["test", "--doc", "--workspace", "--no-fail-fast"]), tally::libtest);
+    let on_node = end_to_end(total);
+    total.note("the emulated node", on_node);
+}
 
+fn end_to_end(total: &mut Tally) -> Result<()> {
     let rig = node::Rig::set_up(PROGRAMS)?;
     for job in JOBS {
         println!("On the emulated node: {job}");
-        match rig.run(&Job { name: job, ..Job::default() }, node::print) {
+        let finished = rig.run(&Job { name: job, ..Job::default() }, |event| {
+            // Counted as they come, so that they count even if the node dies later.
+            if let Event::Case { outcome, .. } = event {
+                total.passed += usize::from(*outcome == Outcome::Pass);
+                total.failed += usize::from(*outcome == Outcome::Fail);
+            }
+            node::print(event);
+        });
+        match finished {
             Ok(finished) => {
-                total.add(Tally { passed: finished.cases_passed, failed: finished.cases_failed });
-                // A job that dies between two cases has failed, too.
+                // A job that ends badly between two cases has failed, too.
                 total.failed += usize::from(!finished.passed() && finished.cases_failed == 0);
                 if let Some(folder) = finished.folder {
                     println!("kept for a look: {}", folder.display());
                 }
             }
-            Err(error) => {
-                println!("FAIL {job}: {error:#}");
-                total.failed += 1;
-            }
+            Err(error) => total.note(job, Err(error)),
         }
     }
-    Ok(total)
+    Ok(())
 }
 
 fn conclude(total: Tally) -> ExitCode {

@@ -17,16 +17,34 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Runs `command` as [`Tally::of`] does and adds what it counted.
+    pub(crate) fn run(&mut self, command: &mut Command, read: fn(&str) -> Option<Self>) {
+        match Self::of(command, read) {
+            Ok(tally) => self.add(tally),
+            Err(error) => self.note("a test run", Err(error)),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
     }
 
+    /// Counts a step that is no test of its own: only its failure does.
+    pub(crate) fn note(&mut self, step: &str, result: Result<()>) {
+        if let Err(error) = result {
+            println!("FAIL {step}: {error:#}");
+            self.failed += 1;
+        }
+    }
+
     /// Runs `command`, echoes it and counts with `read`, a reader of one line. A command that fails without a failed
     /// test (it did not compile, say) counts as one failure: nothing that did not run may look like success.
-    pub(crate) fn of(command: &mut Command, read: fn(&str) -> Option<Self>) -> Result<Self> {
+    fn of(command: &mut Command, read: fn(&str) -> Option<Self>) -> Result<Self> {
         let name = format!("{command:?}");
         let (reader, writer) = std::io::pipe()?;
+        // Colours would hide the summary from the reader.
+        command.env("CARGO_TERM_COLOR", "never");
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         // It holds the writing ends, without which the reader would never see the end.

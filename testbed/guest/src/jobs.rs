@@ -16,11 +16,12 @@ use crate::report;
 use crate::report::Outcome;
 
 mod smoke;
+mod sriov;
 
 /// A job: sets up what its cases share and runs them. Its own error is reported as one more failed case.
 type Job = fn(&mut Cases) -> Result<()>;
 
-const JOBS: &[(&str, Job)] = &[("smoke", smoke::run)];
+const JOBS: &[(&str, Job)] = &[("smoke", smoke::run), ("sriov", sriov::run)];
 
 /// Runs a job; fails if one of its cases did.
 pub(crate) fn run(name: &str, filter: Option<&str>) -> ExitCode {

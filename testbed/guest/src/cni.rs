@@ -1,0 +1,125 @@
+//! Attachments made by the plugins under test, and a function's state as the kernel tells it before and after.
+//! Nothing here asks the plugins what they did.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use anyhow::Result;
+use anyhow::ensure;
+use serde_json::Value;
+use serde_json::json;
+use testkit::runtime::Invocation;
+use testkit::runtime::Output;
+
+use crate::host::Function;
+use crate::host::Netns;
+use crate::host::Pf;
+use crate::host::ip_json;
+
+/// Where the IPAM plugins of Debian's containernetworking-plugins are.
+pub(crate) const CNI_PATH: &str = "/usr/lib/cni";
+
+/// A program of the share.
+pub(crate) fn program(name: &str) -> PathBuf {
+    Path::new("/share").join(name)
+}
+
+/// A pod as far as a CNI plugin knows one: a sandbox and a container id.
+pub(crate) struct Sandbox {
+    pub(crate) netns: Netns,
+    pub(crate) id: String,
+}
+
+impl Sandbox {
+    /// A sandbox whose namespace and container are both called `name`.
+    pub(crate) fn create(name: &str) -> Result<Self> {
+        Ok(Self { netns: Netns::create(name)?, id: name.to_owned() })
+    }
+
+    /// A call for `net1` of this sandbox.
+    pub(crate) fn call(&self, command: &str, conf: &Value) -> Invocation {
+        call(command, &self.id, &self.netns.path(), conf)
+    }
+
+    /// Runs the plugin that `conf` names.
+    pub(crate) fn run(&self, command: &str, conf: &Value) -> Output {
+        self.call(command, conf).run(program(conf["type"].as_str().unwrap_or_default()))
+    }
+
+    /// ADD, which must succeed.
+    pub(crate) fn add(&self, conf: &Value) -> Result<Value> {
+        accepted(&self.run("ADD", conf))
+    }
+
+    /// DEL, which must succeed.
+    pub(crate) fn del(&self, conf: &Value) -> Result<()> {
+        accepted(&self.run("DEL", conf)).map(drop)
+    }
+}
+
+/// A call for `net1` of any sandbox, one that is gone included.
+pub(crate) fn call(command: &str, id: &str, netns: &Path, conf: &Value) -> Invocation {
+    Invocation::attachment(command, id, &netns.to_string_lossy(), "net1").path(CNI_PATH).conf(conf)
+}
+
+/// The result of a call that must succeed.
+pub(crate) fn accepted(output: &Output) -> Result<Value> {
+    ensure!(output.ok(), "the plugin failed: {} {}", output.stdout.trim(), output.stderr.trim());
+    Ok(output.json.clone().unwrap_or_default())
+}
+
+/// The message of a call that must fail.
+pub(crate) fn refused(output: &Output) -> Result<String> {
+    ensure!(!output.ok(), "the plugin succeeded: {}", output.stdout.trim());
+    let error = output.json.as_ref().context("no JSON on stdout")?;
+    Ok(error["msg"].as_str().context("no msg in the error")?.to_owned())
+}
+
+/// A configuration of `sriov` for a VF, with more keys.
+pub(crate) fn sriov(vf: &Function, keys: Value) -> Value {
+    // Debian's IPAM plugins are of the generation before 1.1.0.
+    let version = if keys.get("ipam").is_some() { "1.0.0" } else { "1.1.0" };
+    let conf = json!({"cniVersion": version, "name": "sriov-net", "type": "sriov", "deviceID": vf.address()});
+    merged(conf, keys)
+}
+
+/// `conf` with the keys of `more`.
+pub(crate) fn merged(mut conf: Value, more: Value) -> Value {
+    if let (Value::Object(conf), Value::Object(more)) = (&mut conf, more) {
+        conf.extend(more);
+    }
+    conf
+}
+
+/// IPAM by Debian's `static`.
+pub(crate) fn address(address: &str) -> Value {
+    json!({"type": "static", "addresses": [{"address": address}]})
+}
+
+/// Everything about a function that an attachment can change: its driver, its link, and what its PF holds for it.
+pub(crate) fn state(function: &Function, of: Option<(&Pf, usize)>) -> Result<Value> {
+    let link = match function.netdev()? {
+        Some(name) => link_state(&name)?,
+        None => Value::Null,
+    };
+    let held = of.map(|(pf, index)| pf.vf_state(index)).transpose()?;
+    Ok(json!({"driver": function.driver(), "link": link, "held by the PF": held}))
+}
+
+/// What of a link must be the same before and after.
+fn link_state(name: &str) -> Result<Value> {
+    let all = ip_json(&["link", "show", "dev", name])?;
+    let link = &all[0];
+    let up = link["flags"].as_array().is_some_and(|flags| flags.contains(&json!("UP")));
+    Ok(json!({
+        "name": link["ifname"], "address": link["address"], "mtu": link["mtu"], "alias": link["ifalias"],
+        "altnames": link["altnames"], "up": up,
+    }))
+}
+
+/// Fails where two states differ, naming both.
+pub(crate) fn same(before: &Value, after: &Value) -> Result<()> {
+    ensure!(before == after, "was {before}, is {after}");
+    Ok(())
+}

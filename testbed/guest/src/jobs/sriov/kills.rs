@@ -1,0 +1,82 @@
+//! ADD killed right before each system call that changes something, then one DEL.
+//! The boundaries are traced, not guessed.
+
+use std::fs;
+
+use anyhow::Result;
+use anyhow::ensure;
+use serde_json::Value;
+use serde_json::json;
+use testkit::kill;
+use testkit::kill::Trace;
+
+use super::Bench;
+use super::Cases;
+use crate::cni::Sandbox;
+use crate::cni::address;
+use crate::cni::program;
+use crate::cni::same;
+use crate::cni::sriov;
+use crate::host::Function;
+
+pub(super) fn run(cases: &mut Cases, bench: &Bench) {
+    cases.run("add-killed-at-every-boundary", || kernel_vf(bench));
+    cases.run("add-killed-at-every-boundary-vfio", || vfio_vf(bench));
+}
+
+fn everything(vf: &Function) -> Value {
+    sriov(
+        vf,
+        json!({
+            "vlan": 100, "vlanQoS": 3, "mac": "02:00:00:00:03:03", "spoofchk": "off", "trust": "on", "max_tx_rate": 100,
+            "ipam": address("192.0.2.1/24"),
+        }),
+    )
+}
+
+fn kernel_vf(bench: &Bench) -> Result<String> {
+    sweep(bench, 2)
+}
+
+fn vfio_vf(bench: &Bench) -> Result<String> {
+    let vf = bench.pf0.vf(3)?;
+    vf.bind("vfio-pci")?;
+    let swept = sweep(bench, 3);
+    vf.bind_default()?;
+    swept
+}
+
+/// Kills at every boundary; after each, one DEL must leave the VF as it was and no state but the lock.
+fn sweep(bench: &Bench, index: usize) -> Result<String> {
+    let (vf, before) = bench.vf(index)?;
+    let conf = everything(&vf);
+    let whole = Sandbox::create("whole")?;
+    let all = killed(&whole, "ADD", &conf, None);
+    ensure!(all.code == Some(0), "ADD under the tracer: {}", all.stdout);
+    whole.del(&conf)?;
+    bench.unchanged(index, &before)?;
+    for boundary in 0..all.calls.len() {
+        let pod = Sandbox::create("killed")?;
+        let trace = killed(&pod, "ADD", &conf, Some(boundary));
+        ensure!(trace.killed, "boundary {boundary} was not reached: {trace:?}");
+        let told = || format!("killed before call {boundary} after {:?}", trace.calls);
+        pod.del(&conf).map_err(|error| error.context(told()))?;
+        same(&before, &bench.state(index)?).map_err(|error| error.context(told()))?;
+        ensure!(records(&vf)? == 0, "{}: state files are left", told());
+    }
+    Ok(format!("{} boundaries: {}", all.calls.len(), all.calls.join(" ")))
+}
+
+fn killed(pod: &Sandbox, command: &str, conf: &Value, before: Option<usize>) -> Trace {
+    let call = pod.call(command, conf);
+    let binary = program("sriov");
+    kill::run(&[&binary.to_string_lossy()], &call.environment(), &call.stdin, &binary, before)
+}
+
+/// The state files that name the VF or any container.
+fn records(vf: &Function) -> Result<usize> {
+    let root = std::path::Path::new("/var/lib/cni/sriov");
+    let files = fs::read_dir(root)?.flatten().filter(|entry| entry.path().is_file()).count();
+    let claims = ["pci", "pci/owner"].map(|dir| root.join(dir).join(vf.address()));
+    Ok(files + claims.iter().filter(|claim| claim.exists()).count())
+}

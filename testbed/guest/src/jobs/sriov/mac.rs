@@ -1,0 +1,79 @@
+//! MAC addresses: igbvf takes the PF's only at a reset, and the PF refuses the VF's own once it holds one.
+//! Effective means that a ping passes, not that a field shows it.
+
+use anyhow::Context;
+use anyhow::Result;
+use anyhow::ensure;
+use serde_json::json;
+
+use super::Bench;
+use super::Cases;
+use crate::cni::Sandbox;
+use crate::cni::address;
+use crate::cni::sriov;
+use crate::host::ip;
+
+const WANTED: &str = "02:00:00:00:01:01";
+const ADMIN: &str = "02:00:00:00:02:02";
+
+pub(super) fn run(cases: &mut Cases, bench: &Bench) {
+    cases.run("mac-is-effective-and-restored", || effective(bench));
+    cases.run("an-administrators-mac-gives-way-and-comes-back", || over_an_administrators(bench, "off"));
+    cases.run("an-administrators-mac-with-trust", || over_an_administrators(bench, "on"));
+    cases.run("without-an-administrators-mac-none-is-left", || none_is_left(bench));
+}
+
+/// Gives VF 0 the wanted MAC in one pod and pings it from VF 1 in another.
+fn pinged(bench: &Bench, trust: &str) -> Result<()> {
+    let keys = json!({"mac": WANTED, "trust": trust, "ipam": address("192.0.2.1/24")});
+    let confs =
+        [sriov(&bench.pf0.vf(0)?, keys), sriov(&bench.pf0.vf(1)?, json!({"ipam": address("192.0.2.2/24")}))];
+    let pods = [Sandbox::create("mac-a")?, Sandbox::create("mac-b")?];
+    let result = pods[0].add(&confs[0])?;
+    ensure!(result["interfaces"][0]["mac"] == WANTED, "{result}");
+    pods[1].add(&confs[1])?;
+    let inside = pods[0].netns.ip_json(&["link", "show", "dev", "net1"])?;
+    ensure!(inside[0]["address"] == WANTED, "the pod sees {}", inside[0]["address"]);
+    ensure!(bench.pf0.vf_state(0)?["address"] == WANTED, "the PF holds {}", bench.pf0.vf_state(0)?);
+    for pod in &pods {
+        pod.netns.wait_carrier("net1")?;
+    }
+    ensure!(pods[1].netns.pings("192.0.2.1")?, "{WANTED} does not answer");
+    for (pod, conf) in pods.iter().zip(&confs) {
+        pod.del(conf)?;
+    }
+    Ok(())
+}
+
+fn effective(bench: &Bench) -> Result<String> {
+    let (_, before) = bench.vf(0)?;
+    pinged(bench, "off")?;
+    bench.unchanged(0, &before)?;
+    pinged(bench, "on")?;
+    bench.unchanged(0, &before)?;
+    Ok(format!("was and is {} at the VF", before["link"]["address"]))
+}
+
+/// The VF has an administrator's MAC, and is reset so that it uses it: that is what comes back, lock and all.
+fn over_an_administrators(bench: &Bench, trust: &str) -> Result<()> {
+    let vf = bench.pf0.vf(0)?;
+    bench.pf0.set_vf(0, &["mac", ADMIN])?;
+    vf.unbind()?;
+    let name = vf.bind_default()?;
+    let (_, before) = bench.vf(0)?;
+    ensure!(before["link"]["address"] == ADMIN, "{before}");
+    pinged(bench, trust)?;
+    bench.unchanged(0, &before)?;
+    let changed = ip(&["link", "set", &name, "address", "02:00:00:00:00:66"]);
+    changed.err().context("the VF may change its MAC: the administrator's hold is gone")?;
+    bench.pf0.set_vf(0, &["mac", "00:00:00:00:00:00"])
+}
+
+/// Without an administrator's MAC the VF may change its own, before and after.
+fn none_is_left(bench: &Bench) -> Result<()> {
+    let (vf, before) = bench.vf(0)?;
+    pinged(bench, "off")?;
+    bench.unchanged(0, &before)?;
+    let name = vf.netdev()?.context("no netdev")?;
+    ip(&["link", "set", &name, "address", "02:00:00:00:00:66"])
+}
