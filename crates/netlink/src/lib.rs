@@ -1,21 +1,29 @@
-//! rtnetlink over one blocking socket: links, VF attributes, addresses, routes, network namespaces, announcements.
+//! rtnetlink over one blocking socket: links, VF attributes, addresses, routes, network namespaces, announcements; and
+//! devlink and vDPA, which are read only.
 //! It must not know of pods, CNI or PCI, and it is the one room where `unsafe` may stand.
 
 mod address;
 mod announce;
+mod attribute;
+mod default_route;
+mod devlink;
 mod error;
+mod generic;
 mod ifname;
 mod link;
 mod mac;
 mod netns;
 mod route;
 mod socket;
+mod vdpa;
 mod vf;
 mod vlan;
 mod watch;
 
 pub use address::Address;
 pub use announce::announce;
+pub use default_route::DefaultRoute;
+pub use devlink::{Devlink, EswitchMode};
 pub use error::Error;
 pub use ifname::{IfName, ParseIfNameError};
 pub use link::{Link, LinkChange};
@@ -23,6 +31,7 @@ pub use mac::{MacAddr, ParseMacError};
 pub use netns::{Netns, NetnsError, NetnsId};
 pub use route::{Route, RouteScope};
 pub use socket::Netlink;
+pub use vdpa::{Vdpa, VdpaDevice};
 pub use vf::{LinkState, Vf, VfAttribute};
 pub use vlan::{VlanError, VlanId, VlanProto};
 pub use watch::{Group, Watch};

@@ -20,6 +20,8 @@ pub struct Netlink {
 
 /// `struct nlmsgerr` up to the end of the echoed header: the error number and 16 bytes.
 const ERROR_LEN: usize = 4 + 16;
+/// `struct nlmsghdr`.
+const HEADER_LEN: usize = 16;
 /// `NLMSGERR_ATTR_MSG` of include/uapi/linux/netlink.h.
 const ATTR_MSG: u16 = 1;
 /// A dump that the kernel marks as torn is asked for again, this often at most.
@@ -28,7 +30,12 @@ const DUMP_ATTEMPTS: usize = 8;
 impl Netlink {
     /// Opens a socket in the network namespace of the calling thread.
     pub fn open() -> Result<Self, Error> {
-        let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE).map_err(Error::Socket)?;
+        Self::of_protocol(NETLINK_ROUTE)
+    }
+
+    /// As [`Netlink::open`], for another protocol than rtnetlink.
+    pub(crate) fn of_protocol(protocol: isize) -> Result<Self, Error> {
+        let mut socket = netlink_sys::Socket::new(protocol).map_err(Error::Socket)?;
         socket.bind_auto().map_err(Error::Socket)?;
         // The kernel's own words for an error, and no copy of the request in front of them.
         socket.set_ext_ack(true).and_then(|()| socket.set_cap_ack(true)).map_err(Error::Socket)?;
@@ -65,6 +72,35 @@ impl Netlink {
         let mut replies = Replies::default();
         for _ in 0..DUMP_ATTEMPTS {
             self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
+            replies = self.replies(request)?;
+            if !replies.torn {
+                break;
+            }
+        }
+        Ok(replies.payloads)
+    }
+
+    /// Sends a message that is bytes already, and returns the payloads of the replies; a list is taken again where it
+    /// changed meanwhile.
+    pub(crate) fn ask(
+        &mut self,
+        request: &'static str,
+        kind: u16,
+        flags: u16,
+        payload: &[u8],
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let mut replies = Replies::default();
+        for _ in 0..DUMP_ATTEMPTS {
+            self.sequence = self.sequence.wrapping_add(1);
+            let length = u32::try_from(HEADER_LEN + payload.len()).unwrap_or(u32::MAX);
+            let mut bytes = Vec::with_capacity(HEADER_LEN + payload.len());
+            bytes.extend(length.to_ne_bytes());
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+            bytes.extend(self.sequence.to_ne_bytes());
+            bytes.extend([0; 4]);
+            bytes.extend(payload);
+            self.socket.send(&bytes, 0).map_err(Error::Socket)?;
             replies = self.replies(request)?;
             if !replies.torn {
                 break;

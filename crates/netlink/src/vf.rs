@@ -1,7 +1,6 @@
 //! What a PF holds for each of its VFs, read and set through the PF's link.
 //! It must not touch the VF's own link.
 
-use netlink_packet_core::{NlaBuffer, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     LinkAttribute, LinkExtentMask, LinkVfInfo, VfInfo, VfInfoLinkState, VfInfoMac, VfInfoRate,
@@ -9,6 +8,7 @@ use netlink_packet_route::link::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::attribute::{attributes, nested, word};
 use crate::error::Error;
 use crate::link::message;
 use crate::mac::MacAddr;
@@ -173,17 +173,6 @@ fn list(payload: &[u8]) -> Vec<Vf> {
     attributes.flat_map(|list| nested(list, IFLA_VF_INFO)).filter_map(one).collect()
 }
 
-fn nested(bytes: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
-    attributes(bytes).filter(move |(found, _)| *found == kind).map(|(_, value)| value)
-}
-
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    NlasIterator::new(bytes).flatten().map(|attribute: NlaBuffer<&[u8]>| {
-        let (kind, length) = (attribute.kind(), attribute.value_length());
-        (kind, attribute.into_inner().get(4..4 + length).unwrap_or_default())
-    })
-}
-
 /// One `IFLA_VF_INFO`; `None` without the number, which every attribute of it begins with.
 fn one(info: &[u8]) -> Option<Vf> {
     let (_, first) = attributes(info).next()?;
@@ -231,10 +220,6 @@ fn read(vf: &mut Vf, kind: u16, value: &[u8]) -> Option<()> {
         _ => {}
     }
     Some(())
-}
-
-fn word(value: &[u8], position: usize) -> Option<u32> {
-    value.get(position * 4..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
 /// The kernel starts from -1 and lets the driver overwrite it (`rtnl_fill_vfinfo`, net/core/rtnetlink.c).

@@ -1,0 +1,59 @@
+//! Attributes as bytes: for reading what is odd without losing the rest, and for messages that no crate knows.
+//! It must not know what any of them means.
+
+use netlink_packet_core::{NlaBuffer, NlasIterator};
+
+/// The kinds and values of the attributes in `bytes`, as far as they can be told apart.
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    NlasIterator::new(bytes).flatten().map(|attribute: NlaBuffer<&[u8]>| {
+        let (kind, length) = (attribute.kind(), attribute.value_length());
+        (kind, attribute.into_inner().get(4..4 + length).unwrap_or_default())
+    })
+}
+
+/// The values of the attributes of one kind.
+pub(crate) fn nested(bytes: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
+    attributes(bytes).filter(move |(found, _)| *found == kind).map(|(_, value)| value)
+}
+
+/// The text of the first attribute of a kind, without its final zero.
+pub(crate) fn text(bytes: &[u8], kind: u16) -> Option<String> {
+    let value = nested(bytes, kind).next()?;
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    Some(String::from_utf8_lossy(&value[..end]).into_owned())
+}
+
+/// The word at a position in a value.
+pub(crate) fn word(value: &[u8], position: usize) -> Option<u32> {
+    value.get(position * 4..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// Appends an attribute that is a text.
+pub(crate) fn push_text(bytes: &mut Vec<u8>, kind: u16, text: &str) {
+    // Names of ours are short; what does not fit is no name that the kernel has.
+    let length = u16::try_from(4 + text.len() + 1).unwrap_or(u16::MAX);
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(text.as_bytes());
+    bytes.push(0);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut bytes = Vec::new();
+        push_text(&mut bytes, 1, "pci");
+        push_text(&mut bytes, 2, "0000:3b:00.0");
+        assert_eq!(bytes.len() % 4, 0);
+        assert_eq!(text(&bytes, 1).as_deref(), Some("pci"));
+        assert_eq!(text(&bytes, 2).as_deref(), Some("0000:3b:00.0"));
+        assert_eq!(text(&bytes, 3), None);
+        for end in 0..bytes.len() {
+            assert!(attributes(&bytes[..end]).count() <= 2);
+        }
+    }
+}
