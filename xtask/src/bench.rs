@@ -1,17 +1,48 @@
-//! `bench`: the benches of the crate `benches`, with the Go program that `host-device` is measured beside.
+//! `bench`: the release binaries and what they promise, then `host-device` beside the Go one, then the Criterion benches.
+//! Measures nothing itself.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
 use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::cargo::PROGRAMS;
 use crate::cargo::cargo;
 use crate::cargo::run;
+use crate::cargo::workspace;
 
-/// The benches find the peer's program under this name; without it they leave the comparison out.
-const PEER: &str = "SLUICE_PEER_HOST_DEVICE";
+mod promise;
 
 pub(crate) fn all() -> Result<ExitCode> {
-    let peer = testbed::peer_host_device()?;
-    run(cargo().args(["bench", "--package", "benches"]).env(PEER, peer))?;
-    Ok(ExitCode::SUCCESS)
+    let go = testbed::peer_host_device()?;
+    let programs = PROGRAMS.iter().flat_map(|program| ["--package", program]);
+    run(cargo().args(["build", "--release"]).args(programs))?;
+    let release = workspace().join("target/release");
+    println!();
+    let kept = promise::all_kept(&release)?;
+
+    beside(&release, &go)?;
+    run(cargo().args(["bench", "--package", "benches", "--bench", "scan_and_select"]))?;
+    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// As root, for it makes network namespaces. Built apart: together with the programs it would add to their features.
+fn beside(release: &Path, go: &Path) -> Result<()> {
+    const HARNESS: &str = "host_device_beside";
+    run(cargo().args(["build", "--release", "--package", "benches", "--bin", HARNESS]))?;
+    let harness = release.join(HARNESS);
+    // /proc/self belongs to the effective user (proc(5)).
+    let mut command = if fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0) {
+        Command::new(harness)
+    } else {
+        let mut command = Command::new("sudo");
+        command.arg(harness);
+        command
+    };
+    let binary = |name: &str, path: &Path| format!("--binary={name}={}", path.display());
+    command.arg(binary("sluice", &release.join("host-device"))).arg(binary("go", go));
+    run(command.arg(format!("--state={}", release.display())))
 }

@@ -48,14 +48,9 @@ pub(crate) fn release() -> Result<ExitCode> {
 
 /// Builds the guest program and `programs` into a new folder, the node's `/share`.
 pub(crate) fn share(programs: &[&str]) -> Result<Scratch> {
-    if !programs.is_empty() {
-        run(cargo().args(["build", "--quiet", "--profile", PROFILE]).args(packages(programs)))?;
-    }
-    // The guest reports a panicking case and goes on with the next, so it has to unwind; the programs under test abort.
-    let unwind = format!("profile.{PROFILE}.panic=\"unwind\"");
-    run(cargo()
-        .args(["build", "--quiet", "--profile", PROFILE, "--config", &unwind])
-        .args(packages(&[GUEST])))?;
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--profile", PROFILE]).args(packages(programs)).args(packages(&[GUEST]));
+    run(&mut build)?;
     let share = Scratch::new("share")?;
     for program in programs.iter().chain([&GUEST]) {
         let from = target().join(PROFILE).join(program);

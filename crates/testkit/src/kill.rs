@@ -108,12 +108,17 @@ fn follow(pid: Pid, binary: &Path, before: Option<usize>, trace: &mut Trace) {
     }
 }
 
-/// The name of the call that the process is about to make, where that call can change something. Opening for reading and
-/// asking netlink look alike to changing from here, and are counted too: more boundaries, not fewer.
+/// The name of the call that the process is about to make, where that call can change something. Asking netlink looks like
+/// changing from here and is counted too: more boundaries, not fewer.
 fn changing(pid: Pid) -> Option<&'static str> {
     let line = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
-    let number: i64 = line.split(' ').next()?.parse().ok()?;
-    CHANGING.iter().find(|(found, _)| *found == number).map(|(_, name)| *name)
+    let mut words = line.split(' ');
+    let number: i64 = words.next()?.parse().ok()?;
+    let (_, name) = CHANGING.iter().find(|(found, _)| *found == number)?;
+    let flags = words.nth(2).and_then(|word| i32::from_str_radix(word.trim_start_matches("0x"), 16).ok())?;
+    let only_reads =
+        number == libc::SYS_openat && flags & (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT) == 0;
+    (!only_reads).then_some(name)
 }
 
 const CHANGING: &[(i64, &str)] = &[

@@ -15,13 +15,16 @@ use serde_json::Value;
 use crate::report;
 use crate::report::Outcome;
 
+mod demo;
+mod host_device;
 mod smoke;
 mod sriov;
 
 /// A job: sets up what its cases share and runs them. Its own error is reported as one more failed case.
 type Job = fn(&mut Cases) -> Result<()>;
 
-const JOBS: &[(&str, Job)] = &[("smoke", smoke::run), ("sriov", sriov::run)];
+const JOBS: &[(&str, Job)] =
+    &[("demo", demo::run), ("host-device", host_device::run), ("smoke", smoke::run), ("sriov", sriov::run)];
 
 /// Runs a job; fails if one of its cases did.
 pub(crate) fn run(name: &str, filter: Option<&str>) -> ExitCode {

@@ -6,6 +6,7 @@
 
 use std::process::ExitCode;
 
+mod cluster;
 mod cni;
 mod containerd;
 mod dpdk;
