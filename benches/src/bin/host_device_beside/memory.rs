@@ -1,0 +1,43 @@
+//! The peak resident set of one process, read at its end while its memory is still there.
+//! It must not be used on a process that is timed.
+//!
+//! Not `ru_maxrss`: an exec carries the peak of the process that forked over into it (`exec_mmap`, fs/exec.c of Linux 6.12),
+//! which for a small program is most of the figure.
+
+use std::fs;
+use std::process::Child;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::ptrace::{self, Options};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// A process that will stop right before its end.
+pub(crate) struct Watched {
+    pid: Pid,
+}
+
+impl Watched {
+    /// Watches a process that has not ended yet.
+    pub(crate) fn seize(child: &Child) -> Result<Self> {
+        let pid = Pid::from_raw(i32::try_from(child.id())?);
+        ptrace::seize(pid, Options::PTRACE_O_TRACEEXIT).context("cannot trace; this needs root")?;
+        Ok(Self { pid })
+    }
+
+    /// Waits for its end and reads `VmHWM`; the process is then let go.
+    pub(crate) fn peak_kib(&self) -> Result<u32> {
+        loop {
+            match waitpid(self.pid, Some(WaitPidFlag::__WALL))? {
+                WaitStatus::PtraceEvent(..) => break,
+                WaitStatus::Stopped(_, signal) => ptrace::cont(self.pid, signal)?,
+                other => bail!("ended without stopping at its end: {other:?}"),
+            }
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+        let peak = peak.context("no VmHWM in the status")?.trim().parse()?;
+        ptrace::detach(self.pid, None)?;
+        Ok(peak)
+    }
+}
