@@ -17,9 +17,6 @@ pub(crate) const PROGRAMS: &[&str] = &["sriovdp", "sriov", "host-device"];
 /// The program that runs inside the node, and tests the others.
 const GUEST: &str = "guest";
 
-/// How the programs are built for the node: as for a release, without the minutes of fat LTO.
-const PROFILE: &str = "testbed";
-
 /// `cargo`, the one that runs us, at the root of the workspace.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -48,12 +45,11 @@ pub(crate) fn release() -> Result<ExitCode> {
 
 /// Builds the guest program and `programs` into a new folder, the node's `/share`.
 pub(crate) fn share(programs: &[&str]) -> Result<Scratch> {
-    let mut build = cargo();
-    build.args(["build", "--quiet", "--profile", PROFILE]).args(packages(programs)).args(packages(&[GUEST]));
-    run(&mut build)?;
+    // The development build, which the other tests need anyway: a second one would cost more than it wins in the node.
+    run(cargo().args(["build", "--quiet"]).args(packages(programs)).args(packages(&[GUEST])))?;
     let share = Scratch::new("share")?;
     for program in programs.iter().chain([&GUEST]) {
-        let from = target().join(PROFILE).join(program);
+        let from = target().join("debug").join(program);
         fs::copy(&from, share.path().join(program))
             .with_context(|| format!("cargo built no {}", from.display()))?;
     }

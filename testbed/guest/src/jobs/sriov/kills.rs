@@ -50,13 +50,12 @@ fn vfio_vf(bench: &Bench) -> Result<String> {
 fn sweep(bench: &Bench, index: usize) -> Result<String> {
     let (vf, before) = bench.vf(index)?;
     let conf = everything(&vf);
-    let whole = Sandbox::create("whole")?;
-    let all = killed(&whole, "ADD", &conf, None);
+    let pod = Sandbox::create("killed")?;
+    let all = killed(&pod, "ADD", &conf, None);
     ensure!(all.code == Some(0), "ADD under the tracer: {}", all.stdout);
-    whole.del(&conf)?;
+    pod.del(&conf)?;
     bench.unchanged(index, &before)?;
     for boundary in 0..all.calls.len() {
-        let pod = Sandbox::create("killed")?;
         let trace = killed(&pod, "ADD", &conf, Some(boundary));
         ensure!(trace.killed, "boundary {boundary} was not reached: {trace:?}");
         let told = || format!("killed before call {boundary} after {:?}", trace.calls);
