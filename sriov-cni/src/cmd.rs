@@ -2,9 +2,8 @@
 //! It must not know how a step is done.
 
 mod add;
-mod del;
 
-use attachment::{Owner, Paths, Store};
+use attachment::{Paths, Store};
 use cni::{Outcome, Plugin, Request};
 
 use crate::error::Error;
@@ -31,24 +30,6 @@ impl Plugin for Sriov {
     }
 
     fn del(&self, request: &Request) -> Result<(), cni::Error> {
-        Ok(del::del(&self.paths, &self.store(), request)?)
+        Ok(attachment::detach(request, &self.store(), &self.paths).map_err(Error::Attachment)?)
     }
-
-    fn check(&self, request: &Request) -> Result<(), cni::Error> {
-        request.conf.ipam.as_ref().map_or(Ok(()), |ipam| cni::ipam::check(request, ipam))
-    }
-
-    fn status(&self, request: &Request) -> Result<(), cni::Error> {
-        request.conf.ipam.as_ref().map_or(Ok(()), |ipam| cni::ipam::status(request, ipam))
-    }
-
-    fn gc(&self, request: &Request) -> Result<(), cni::Error> {
-        request.conf.ipam.as_ref().map_or(Ok(()), |ipam| cni::ipam::gc(request, ipam))
-    }
-}
-
-/// Whose attachment a request is about.
-fn owner(request: &Request) -> Result<Owner, Error> {
-    let ifname = request.ifname.parse().map_err(Error::IfName)?;
-    Ok(Owner { container_id: request.container_id.clone(), ifname })
 }

@@ -7,8 +7,6 @@ use pci::{ParseAddressError, PciAddress};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::Error;
-
 /// A configuration that makes sense. `None` leaves the attribute as it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Conf {
@@ -110,13 +108,11 @@ const KEYS: [&str; 11] = [
 ];
 
 impl Conf {
-    /// Reads the request's configuration and arguments.
-    pub(crate) fn parse(request: &Request) -> Result<Self, Error> {
+    /// Reads the request's configuration; `args` may hold a MAC.
+    pub(crate) fn parse(request: &Request, args: &Args) -> Result<Self, ConfError> {
         let mut raw = request.conf.raw.clone();
         fold_keys(&mut raw, &KEYS);
-        let wire: Wire = serde_json::from_value(Value::Object(raw)).map_err(ConfError::Shape)?;
-        let args = Args::parse(&request.args, &["MAC"])?;
-        Ok(wire.validate(args.get("MAC"))?)
+        serde_json::from_value::<Wire>(Value::Object(raw))?.validate(args.get("MAC"))
     }
 }
 

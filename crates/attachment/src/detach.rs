@@ -5,20 +5,23 @@ use cni::Request;
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::paths::Paths;
 use crate::record::{Owner, Record, Sandbox};
 use crate::restore;
 use crate::store::{Claim, Store};
 
-/// Detaches what `owner` has. Succeeds where there is nothing (any more).
-pub fn detach(request: &Request, store: &Store, host: &mut Host, owner: &Owner) -> Result<(), Error> {
-    let Some(record) = store.load(owner)? else {
-        // Never attached, or detached already, or killed while the record was being written. A lease may be there all the same: the address of a pod whose record an
-        // older program lost.
+/// Detaches what the request is about. Succeeds where there is nothing (any more).
+pub fn detach(request: &Request, store: &Store, paths: &Paths) -> Result<(), Error> {
+    let owner = Owner::of(request)?;
+    let Some(record) = store.load(&owner)? else {
+        // Never attached, or detached already, or killed while the record was being written. A lease may be there all the
+        // same: the address of a pod whose record an older program lost.
         release(request, request.conf.ipam.as_deref())?;
-        return store.forget(owner);
+        return store.forget(&owner);
     };
+    let mut host = Host::open(paths)?;
     let _lock = store.lock(&record.device)?;
-    undo(request, store, host, owner)
+    undo(request, store, &mut host, &owner)
 }
 
 /// As [`detach`], with the device's lock held by the caller. Past every error; the record stays until all is clean.

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use netlink::{IfName, MacAddr, NetnsError};
+use netlink::{IfName, MacAddr, NetnsError, ParseIfNameError};
 use pci::PciAddress;
 
 use crate::record::Owner;
@@ -15,6 +15,9 @@ pub enum Error {
     /// sysfs does not show the function as it should.
     #[error(transparent)]
     Function(#[from] pci::Error),
+    /// `CNI_IFNAME` is no interface name.
+    #[error(transparent)]
+    IfName(#[from] ParseIfNameError),
     /// A network namespace cannot be opened or entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
@@ -150,6 +153,7 @@ impl Error {
     pub fn code(&self) -> cni::Code {
         match self {
             Self::State { .. } => cni::Code::IO,
+            Self::IfName(_) => cni::Code::ENVIRONMENT,
             Self::Corrupt { .. } => cni::Code::DECODE,
             Self::Locked { .. } | Self::Allocated { .. } => cni::Code::TRY_AGAIN,
             Self::Ipam(error) => error.code,

@@ -5,6 +5,7 @@ use netlink::{Link, Netlink, Netns};
 use pci::{PciAddress, Sysfs};
 
 use crate::error::Error;
+use crate::paths::Paths;
 
 /// The node as a plugin sees it.
 pub struct Host {
@@ -18,8 +19,8 @@ pub struct Host {
 
 impl Host {
     /// The node on which this process runs, in the network namespace of this process.
-    pub fn open(sysfs: Sysfs) -> Result<Self, Error> {
-        Ok(Self { sysfs, netns: Netns::current()?, netlink: Netlink::open()? })
+    pub fn open(paths: &Paths) -> Result<Self, Error> {
+        Ok(Self { sysfs: Sysfs::new(&paths.sysfs), netns: Netns::current()?, netlink: Netlink::open()? })
     }
 
     /// The link through which the PF's VFs are set. A PF in switchdev mode has its VFs' representors beside its own

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use netlink::{IfName, MacAddr, Netns, NetnsId, VfAttribute};
+use cni::Request;
+use netlink::{IfName, MacAddr, Netns, NetnsId, ParseIfNameError, VfAttribute};
 use pci::PciAddress;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -19,6 +20,11 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// Whose attachment a request is about.
+    pub fn of(request: &Request) -> Result<Self, ParseIfNameError> {
+        Ok(Self { container_id: request.container_id.clone(), ifname: request.ifname.parse()? })
+    }
+
     /// The name of its record: no container id holds a `/`.
     pub fn key(&self) -> String {
         format!("{}-{}", self.container_id, self.ifname)

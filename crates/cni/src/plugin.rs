@@ -9,10 +9,11 @@ use std::process::ExitCode;
 
 use crate::env::{Asked, Command, Request, Source};
 use crate::error::{Code, Error};
+use crate::ipam;
 use crate::result::Outcome;
 use crate::version::Version;
 
-/// What a plugin does for each command. What is left out succeeds and does nothing, as with the Go skeleton.
+/// What a plugin does for each command. What is left out asks the IPAM plugin alone, where there is one.
 pub trait Plugin {
     /// Printed where somebody runs the binary by hand; `None`: the missing variable is then an error.
     fn about(&self) -> Option<String> {
@@ -27,20 +28,17 @@ pub trait Plugin {
 
     /// Fails where the attachment is not as promised.
     fn check(&self, request: &Request) -> Result<(), Error> {
-        let _ = request;
-        Ok(())
+        request.conf.ipam.as_ref().map_or(Ok(()), |plugin| ipam::check(request, plugin))
     }
 
     /// Fails where an ADD would.
     fn status(&self, request: &Request) -> Result<(), Error> {
-        let _ = request;
-        Ok(())
+        request.conf.ipam.as_ref().map_or(Ok(()), |plugin| ipam::status(request, plugin))
     }
 
     /// Removes what belongs to no valid attachment.
     fn gc(&self, request: &Request) -> Result<(), Error> {
-        let _ = request;
-        Ok(())
+        request.conf.ipam.as_ref().map_or(Ok(()), |plugin| ipam::gc(request, plugin))
     }
 }
 

@@ -3,12 +3,10 @@
 
 use std::path::Path;
 
-use attachment::{Host, Paths, Plan, Record, Sandbox, Step, Store};
+use attachment::{Host, Owner, Paths, Plan, Record, Sandbox, Step, Store};
 use cni::{Interface, Outcome, Request};
 use netlink::Netns;
-use pci::Sysfs;
 
-use crate::cmd;
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::observe::{Observed, claimed_as, observe};
@@ -17,7 +15,7 @@ use crate::plan::plan;
 pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Outcome, Error> {
     let conf = Conf::parse(request)?;
     let netns = Netns::open(request.netns.as_deref().unwrap_or(Path::new("")))?;
-    let mut host = Host::open(Sysfs::new(&paths.sysfs))?;
+    let mut host = Host::open(paths)?;
     // Without a claim's name there is no such device, which the observation then says.
     let device = claimed_as(&mut host, &conf.device);
     let _lock = device.as_ref().map(|device| store.lock(device)).transpose()?;
@@ -32,7 +30,7 @@ pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Out
 }
 
 fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns) -> Result<Plan, Error> {
-    let owner = cmd::owner(request)?;
+    let owner = Owner::of(request).map_err(Error::IfName)?;
     let steps = plan(observed, &owner.ifname)?;
     let interface = Interface {
         name: request.ifname.clone(),

@@ -3,21 +3,21 @@
 
 use std::path::Path;
 
-use attachment::{Host, Paths, Plan, Record, Sandbox, Step, Store};
-use cni::{Interface, Outcome, Request};
+use attachment::{Host, Owner, Paths, Plan, Record, Sandbox, Step, Store};
+use cni::{Args, Interface, Outcome, Request};
 use netlink::Netns;
-use pci::Sysfs;
 
+use crate::cache;
 use crate::conf::Conf;
 use crate::error::Error;
 use crate::observe::{Observed, observe};
 use crate::plan::{plan, reported_mac};
-use crate::{cache, cmd};
 
 pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Outcome, Error> {
-    let conf = Conf::parse(request)?;
+    let args = Args::parse(&request.args, &["MAC"])?;
+    let conf = Conf::parse(request, &args)?;
     let netns = Netns::open(request.netns.as_deref().unwrap_or(Path::new("")))?;
-    let mut host = Host::open(Sysfs::new(&paths.sysfs))?;
+    let mut host = Host::open(paths)?;
     let device = conf.device.to_string();
     let _lock = store.lock(&device).map_err(Error::Claim)?;
     attachment::free(request, store, &mut host, &device).map_err(Error::Claim)?;
@@ -30,7 +30,7 @@ pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Out
 }
 
 fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns) -> Result<Plan, Error> {
-    let owner = cmd::owner(request)?;
+    let owner = Owner::of(request).map_err(Error::IfName)?;
     let steps = plan(conf, observed, &owner.ifname).map_err(Error::IfName)?;
     let ipam = request.conf.ipam.clone();
     let interface = Interface {
