@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sriovdp::config::Config;
-use sriovdp::inventory::{self, Roots};
+use sriovdp::inventory::{self, Needs, Roots};
 use sriovdp::pool;
 use testkit::sysfs::Tree;
 
@@ -38,7 +38,7 @@ fn scan_and_select(criterion: &mut Criterion) {
         let text = config(pfs, vfs, pools);
         let start = || {
             let config = Config::parse(text.as_bytes(), "intel.com").ok()?;
-            let snapshot = inventory::scan(&roots).ok()?.snapshot;
+            let snapshot = inventory::scan(&roots, &Needs::default()).ok()?.snapshot;
             Some(pool::build(&config.pools, &snapshot))
         };
         let offered: usize = start().iter().flatten().map(|(pool, _)| pool.devices.len()).sum();
@@ -48,7 +48,8 @@ fn scan_and_select(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(u64::from(pfs * vfs)));
         group.sample_size(20).measurement_time(Duration::from_secs(5));
         group.bench_function("start", |bencher| bencher.iter(|| black_box(start())));
-        if let (Ok(config), Ok(scan)) = (Config::parse(text.as_bytes(), "intel.com"), inventory::scan(&roots))
+        if let (Ok(config), Ok(scan)) =
+            (Config::parse(text.as_bytes(), "intel.com"), inventory::scan(&roots, &Needs::default()))
         {
             group.bench_function("select", |bencher| {
                 bencher.iter(|| black_box(pool::build(&config.pools, &scan.snapshot)));

@@ -50,7 +50,7 @@ pub struct Options {
     /// Prefix of the resources of pools that name none
     #[arg(long, global = true, value_name = "PREFIX", default_value = "intel.com")]
     pub resource_prefix: String,
-    /// Hand devices out by CDI (not built yet)
+    /// Hand devices out by CDI
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool)]
     pub use_cdi: bool,
     /// The kubelet's folder
@@ -68,6 +68,12 @@ pub struct Options {
     /// Where device-info files are written for Multus
     #[arg(long, global = true, value_name = "DIR", default_value = "/var/run/k8s.cni.cncf.io/devinfo/dp")]
     pub devinfo_dir: PathBuf,
+    /// Where CDI specifications are written
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/run/cdi")]
+    pub cdi_dir: PathBuf,
+    /// Offer NICs that carry a default route, too; a pod that takes one cuts the node off
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool)]
+    pub allow_host_interfaces: bool,
     /// How much to log: error, warn, info, debug or trace; the Go plugin's numbers are all info
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub log_level: LevelFilter,

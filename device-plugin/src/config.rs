@@ -3,18 +3,19 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::inventory::Kind;
 use crate::selector::Selector;
 
+mod error;
 mod json;
+pub mod keys;
 mod resource;
-mod unbuilt;
 mod warning;
 mod wire;
 
+pub use error::{Error, Invalid, Refused, RefusedBecause};
 use json::Json;
 pub use json::TypeError;
 pub use resource::{ParseResourceError, Resource};
@@ -44,112 +45,14 @@ pub struct PoolConfig {
     pub selectors: Vec<Selector>,
     /// What the containers are told beside.
     pub additional_info: Option<AdditionalInfo>,
+    /// Functions on VFIO come with their own node and `/dev/iommu` beside the group's.
+    pub vfio_cdev: bool,
+    /// The resource's variable as a shell can name it, where that differs and is no other pool's.
+    pub shell_variable: Option<String>,
 }
 
 /// `additionalInfo`: by device id or `*`, what to add to `PCIDEVICE_…_INFO`.
 pub type AdditionalInfo = BTreeMap<String, BTreeMap<String, String>>;
-
-/// A pool that is left out while the others are served.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("pool {name:?} ({path}) is not served: {reason}")]
-pub struct Refused {
-    /// Its `resourceName`.
-    pub name: String,
-    /// Where it stands in the file.
-    pub path: String,
-    /// Why.
-    pub reason: RefusedBecause,
-}
-
-/// Why a pool is left out.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum RefusedBecause {
-    /// Its selectors are not what selectors are.
-    #[error(transparent)]
-    Selectors(#[from] TypeError),
-    /// `"selectors": []`.
-    #[error("selectors is an empty list, which selects nothing; write {{}} to select every function")]
-    NoSelector,
-    /// It uses what this version cannot do.
-    #[error("{what} is not built yet; leave it out or use a later version")]
-    Unbuilt {
-        /// The key, with its place, or the value.
-        what: String,
-    },
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}; name the file with --config-file")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file cannot be used.
-    #[error("configuration {path}: {source}")]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: Invalid,
-    },
-}
-
-/// What stops the whole file.
-#[derive(Debug, thiserror::Error)]
-pub enum Invalid {
-    /// It is not JSON.
-    #[error("not JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// A value has the wrong type.
-    #[error(transparent)]
-    Type(#[from] TypeError),
-    /// `deviceType` is something else.
-    #[error("{at}.deviceType is {found:?}, wanted netDevice, accelerator or auxNetDevice")]
-    DeviceType {
-        /// The pool's place.
-        at: String,
-        /// What it says.
-        found: String,
-    },
-    /// `resourceName` is no name.
-    #[error("{at}: {source}")]
-    Resource {
-        /// The pool's place.
-        at: String,
-        /// What is wrong.
-        source: ParseResourceError,
-    },
-    /// Two pools have one name.
-    #[error("{at} is named {resource} as a pool before it; each needs a name of its own")]
-    Duplicate {
-        /// The later pool's place.
-        at: String,
-        /// The name.
-        resource: Resource,
-    },
-    /// One selector asks for both.
-    #[error("{at} has isRdma and vdpaType, and no function is both; make it two selectors")]
-    RdmaAndVdpa {
-        /// The selector's place.
-        at: String,
-    },
-    /// `auxTypes` is missing or names something else.
-    #[error("{at}.auxTypes is {found:?}, wanted [\"sf\"], the one type that there is")]
-    AuxTypes {
-        /// The selector's place.
-        at: String,
-        /// What it says.
-        found: Vec<String>,
-    },
-    /// There is no pool.
-    #[error("resourceList is empty; name at least one pool")]
-    NoPool,
-}
 
 impl Config {
     /// Reads the file at `path`; `default_prefix` is for pools that name none.
@@ -166,11 +69,12 @@ impl Config {
             return Err(Invalid::NoPool);
         }
         let mut config = Self { pools: Vec::new(), refused: Vec::new(), warnings: Vec::new() };
-        config.warnings.extend(file.unknown.into_iter().map(|path| Warning::UnknownKey { path }));
+        config.warnings.extend(file.unknown.into_iter().map(|key| Warning::unknown(key, &keys::FILE)));
         let mut names = HashSet::new();
         for pool in file.pools {
             config.add(pool, default_prefix, &mut names)?;
         }
+        config.name_for_shells();
         Ok(config)
     }
 
@@ -180,16 +84,16 @@ impl Config {
         default_prefix: &str,
         names: &mut HashSet<Resource>,
     ) -> Result<(), Invalid> {
-        let wire::Pool { path, name, prefix, device_type, exclude_topology, selectors, additional_info } =
-            pool;
-        let device_type = DeviceType::parse(&device_type)
-            .ok_or_else(|| Invalid::DeviceType { at: path.clone(), found: device_type })?;
-        let selectors = match selectors {
+        let path = pool.path;
+        let kind = kind_of(&pool.device_type)
+            .ok_or_else(|| Invalid::DeviceType { at: path.clone(), found: pool.device_type })?;
+        self.warnings.extend(pool.unknown.into_iter().map(|key| Warning::unknown(key, &keys::POOL)));
+        let selectors = match pool.selectors {
             Ok(wire::Selectors::Listed(list)) if list.is_empty() => Err(RefusedBecause::NoSelector),
             Ok(wire::Selectors::Listed(list)) => Ok(list),
             Ok(wire::Selectors::Absent) => {
                 self.warnings.push(Warning::NoSelectors { path: path.clone() });
-                Ok(vec![wire::Selector::default()])
+                Ok(vec![wire::Selector { path: format!("{path}.selectors"), ..Default::default() }])
             }
             Err(error) => Err(error.into()),
         };
@@ -197,33 +101,45 @@ impl Config {
         let selectors = match selectors {
             Ok(selectors) => selectors,
             Err(reason) => {
-                self.refused.push(Refused { name, path, reason });
+                self.refused.push(Refused { name: pool.name, path, reason });
                 return Ok(());
             }
         };
-        let prefix = if prefix.is_empty() { default_prefix } else { &prefix };
-        let resource =
-            Resource::new(prefix, &name).map_err(|source| Invalid::Resource { at: path.clone(), source })?;
+        let prefix = if pool.prefix.is_empty() { default_prefix } else { &pool.prefix };
+        let resource = Resource::new(prefix, &pool.name)
+            .map_err(|source| Invalid::Resource { at: path.clone(), source })?;
         if !names.insert(resource.clone()) {
             return Err(Invalid::Duplicate { at: path, resource });
         }
         for selector in &selectors {
-            device_type.check(selector)?;
+            check(selector, kind)?;
         }
-        if let Some(what) = unbuilt::first(device_type, &selectors) {
-            self.refused.push(Refused { name, path, reason: RefusedBecause::Unbuilt { what } });
-            return Ok(());
-        }
-        let kind = device_type.kind();
         let selectors =
             selectors.into_iter().map(|wire| warning::selector(wire, kind, &mut self.warnings)).collect();
-        self.pools.push(PoolConfig { resource, kind, exclude_topology, selectors, additional_info });
+        self.pools.push(PoolConfig {
+            resource,
+            kind,
+            exclude_topology: pool.exclude_topology,
+            selectors,
+            additional_info: pool.additional_info,
+            vfio_cdev: pool.vfio_cdev,
+            shell_variable: None,
+        });
         Ok(())
+    }
+
+    /// A container may have devices of every pool, so a second name must not be another pool's.
+    fn name_for_shells(&mut self) {
+        let mut taken: HashSet<String> = self.pools.iter().map(|pool| pool.resource.variable()).collect();
+        for pool in &mut self.pools {
+            let name = pool.resource.shell_variable();
+            pool.shell_variable = taken.insert(name.clone()).then_some(name);
+        }
     }
 }
 
 impl PoolConfig {
-    /// What the pool adds to `PCIDEVICE_…_INFO` for a device: what `*` has, and over it what the device has.
+    /// What the pool adds to `PCIDEVICE_…_INFO` for a device: what `*` has, and over it what its PCI function has.
     pub fn extra(&self, device: &str) -> Option<BTreeMap<String, String>> {
         let info = self.additional_info.as_ref()?;
         let mut extra = info.get("*").cloned().unwrap_or_default();
@@ -232,41 +148,25 @@ impl PoolConfig {
     }
 }
 
-/// `deviceType`, before anything that is not built is refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum DeviceType {
-    Net,
-    Accelerator,
-    AuxNet,
+fn kind_of(device_type: &str) -> Option<Kind> {
+    match device_type {
+        "" | "netDevice" => Some(Kind::Network),
+        "accelerator" => Some(Kind::Accelerator),
+        "auxNetDevice" => Some(Kind::Subfunction),
+        _ => None,
+    }
 }
 
-impl DeviceType {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "" | "netDevice" => Some(Self::Net),
-            "accelerator" => Some(Self::Accelerator),
-            "auxNetDevice" => Some(Self::AuxNet),
-            _ => None,
-        }
+/// What the Go plugin ends for.
+fn check(selector: &wire::Selector, kind: Kind) -> Result<(), Invalid> {
+    if kind == Kind::Network && selector.is_rdma && !selector.vdpa_type.is_empty() {
+        return Err(Invalid::RdmaAndVdpa { at: selector.path.clone() });
     }
-
-    fn kind(self) -> Kind {
-        match self {
-            Self::Net | Self::AuxNet => Kind::Network,
-            Self::Accelerator => Kind::Accelerator,
-        }
+    let aux_types = &selector.aux_types;
+    if kind == Kind::Subfunction && (aux_types.is_empty() || aux_types.iter().any(|kind| kind != "sf")) {
+        return Err(Invalid::AuxTypes { at: selector.path.clone(), found: aux_types.clone() });
     }
-
-    fn check(self, selector: &wire::Selector) -> Result<(), Invalid> {
-        if self == Self::Net && selector.is_rdma && !selector.vdpa_type.is_empty() {
-            return Err(Invalid::RdmaAndVdpa { at: selector.path.clone() });
-        }
-        let aux_types = &selector.aux_types;
-        if self == Self::AuxNet && (aux_types.is_empty() || aux_types.iter().any(|kind| kind != "sf")) {
-            return Err(Invalid::AuxTypes { at: selector.path.clone(), found: aux_types.clone() });
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,22 +10,22 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::cli::Options;
-use crate::config::{self, Config, Resource};
-use crate::device_info::Host;
-use crate::inventory::{self, Roots, Scan};
+use crate::config::{self, Config, PoolConfig, Resource};
+use crate::device_info::cdi::Cdi;
+use crate::device_info::{CdiError, Host};
+use crate::inventory::{self, Device, Kind, Needs, Roots, Scan};
 use crate::kubelet::{self, Front, Kubelet, Restarts};
 use crate::pool::{self, Pool};
+use crate::selector::Key;
 
 mod log;
 
 /// What ends the daemon.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Asked for what is not there.
-    #[error(
-        "--use-cdi is not built yet; without it devices are handed out by path, which every runtime takes"
-    )]
-    Cdi,
+    /// A pool's CDI specification cannot be written.
+    #[error(transparent)]
+    Cdi(#[from] CdiError),
     /// No configuration.
     #[error(transparent)]
     Config(#[from] config::Error),
@@ -60,17 +60,18 @@ impl Error {
     /// 2 where the command line or the configuration is to be changed, 1 where the node is.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Cdi | Self::Config(_) | Self::NoPool(_) => 2,
-            Self::Scan(_) | Self::Front { .. } | Self::Watch(_) | Self::System { .. } => 1,
+            Self::Cdi(CdiError::Vendor { .. }) | Self::Config(_) | Self::NoPool(_) => 2,
+            Self::Cdi(CdiError::Write { .. })
+            | Self::Scan(_)
+            | Self::Front { .. }
+            | Self::Watch(_)
+            | Self::System { .. } => 1,
         }
     }
 }
 
 /// Serves until a signal asks for the end.
 pub async fn run(options: &Options) -> Result<(), Error> {
-    if options.use_cdi {
-        return Err(Error::Cdi);
-    }
     let mut signals = Signals::new().map_err(|source| Error::System { doing: "catch signals", source })?;
     let pools = pools(options)?;
     // The kubelet is told of our sockets by their full path.
@@ -79,8 +80,13 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     if pools.is_empty() {
         tracing::warn!("there is nothing to offer; waiting to be stopped");
     }
-    let mut fronts = Fronts::new(Kubelet::find(&root), host(options));
+    let host = host(options);
+    if let Some(cdi) = &host.cdi {
+        cdi.remove_others(&pools.iter().map(|pool| &*pool.config).collect::<Vec<_>>());
+    }
+    let mut fronts = Fronts::new(Kubelet::find(&root), host);
     for pool in pools {
+        fronts.host.specify(&pool)?;
         fronts.open(pool).await?;
     }
     tokio::select! {
@@ -96,11 +102,28 @@ pub fn roots(options: &Options) -> Roots {
     Roots { sysfs: pci::Sysfs::new(&options.sysfs_root), proc: options.proc_root.clone() }
 }
 
+/// Reads the node, and of each device as much as the pools need.
+pub fn look(options: &Options, pools: &[PoolConfig]) -> Result<Scan, inventory::Error> {
+    let profile_matters = |device: &Device| pools.iter().any(|pool| pool.wants_profile(device));
+    let asks = |key| pools.iter().any(|pool| pool.asks_for(key));
+    let needs = Needs {
+        link_types: asks(Key::LinkTypes),
+        p_keys: asks(Key::PKeys),
+        rdma: asks(Key::IsRdma),
+        vdpa: asks(Key::VdpaType),
+        subfunctions: pools.iter().any(|pool| pool.kind == Kind::Subfunction),
+        ddp: asks(Key::DdpProfiles).then_some(&profile_matters),
+        host_interfaces: options.allow_host_interfaces,
+    };
+    inventory::scan(&roots(options), &needs)
+}
+
 fn host(options: &Options) -> Host {
     Host {
         sysfs: pci::Sysfs::new(&options.sysfs_root),
         dev: options.dev_root.clone(),
         devinfo: options.devinfo_dir.clone(),
+        cdi: options.use_cdi.then(|| Arc::new(Cdi::new(options.cdi_dir.clone()))),
     }
 }
 
@@ -111,7 +134,7 @@ fn pools(options: &Options) -> Result<Vec<Pool>, Error> {
     if config.pools.is_empty() {
         return Err(Error::NoPool(options.config_file.clone()));
     }
-    let Scan { snapshot, odd } = inventory::scan(&roots(options))?;
+    let Scan { snapshot, odd } = look(options, &config.pools)?;
     log::scan(&snapshot, &odd);
     let pools = pool::build(&config.pools, &snapshot);
     log::pools(&pools);

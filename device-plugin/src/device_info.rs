@@ -2,20 +2,25 @@
 //! It must not choose functions, and reads each of them anew: what was bound at start may not be now.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pci::Sysfs;
 
 use crate::config::Resource;
-use crate::inventory::{self, Device};
+use crate::inventory::{self, Device, Kind};
 use crate::pool::{Pool, Unfit};
 
+pub mod cdi;
 mod env;
+mod extras;
 mod file;
 mod nodes;
 
-use env::Info;
-pub use env::variables;
+pub use cdi::Error as CdiError;
+use cdi::{Cdi, Names};
+use env::{Info, variables};
 pub use file::Error as FileError;
+use nodes::Part;
 pub use nodes::{Error as NodeError, Node};
 
 /// Where the node keeps what is read and written at an allocation.
@@ -27,6 +32,8 @@ pub struct Host {
     pub dev: PathBuf,
     /// Where the CNI side looks for device-info files.
     pub devinfo: PathBuf,
+    /// The CDI specifications, where devices are handed out by them.
+    pub cdi: Option<Arc<Cdi>>,
 }
 
 /// Functions for one container, ready to be handed out.
@@ -36,6 +43,8 @@ pub struct Grant {
     pub envs: std::collections::BTreeMap<String, String>,
     /// The device nodes, each once.
     pub nodes: Vec<Node>,
+    /// The devices as they are now, each with its own nodes.
+    pub devices: Vec<(Device, Vec<Node>)>,
 }
 
 /// Why an allocation is refused. Each names the device.
@@ -66,34 +75,64 @@ pub enum Error {
     /// Its device-info file cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// Its CDI specification cannot be written.
+    #[error(transparent)]
+    Cdi(#[from] CdiError),
 }
 
 impl Host {
     /// Prepares the devices with these ids, in their order. Writes nothing.
     pub fn prepare(&self, pool: &Pool, ids: &[String]) -> Result<Grant, Error> {
+        let mut grant = Grant::default();
         let mut infos = Vec::with_capacity(ids.len());
-        let mut nodes: Vec<Node> = Vec::new();
         for id in ids {
             let device = self.look_at(pool, id)?;
-            let access = nodes::access(&device.function)?;
-            for node in &access.nodes {
+            let parts = self.parts(pool, &device)?;
+            let nodes: Vec<Node> = parts.iter().flat_map(|part| part.nodes.iter().cloned()).collect();
+            for node in &nodes {
                 // Two devices of one IOMMU group, and /dev/vfio/vfio for any two.
-                if nodes.iter().all(|known| known.host != node.host) {
+                if grant.nodes.iter().all(|known| known.host != node.host) {
                     self.tell_if_absent(&device, node);
-                    nodes.push(node.clone());
+                    grant.nodes.push(node.clone());
                 }
             }
-            infos.push(Info { id: id.clone(), driver: access.info, extra: pool.config.extra(id) });
+            let extra = pool.config.extra(&device.function.address.to_string());
+            infos.push(Info { id: id.clone(), parts, extra });
+            grant.devices.push((device, nodes));
         }
-        Ok(Grant { envs: variables(&pool.config.resource, &infos), nodes })
+        grant.envs = variables(&pool.config, &infos);
+        Ok(grant)
     }
 
-    /// Writes the device-info files of devices that were prepared.
-    pub fn publish(&self, pool: &Pool, ids: &[String]) -> Result<(), FileError> {
-        if pool.config.kind != inventory::Kind::Network {
-            return Ok(());
+    /// Writes the device-info files of devices that were prepared, and what has changed of them in the CDI specification;
+    /// then how a runtime finds them there.
+    pub fn publish(&self, pool: &Pool, grant: &Grant) -> Result<Option<Names>, Error> {
+        let config = &pool.config;
+        if config.kind == Kind::Network {
+            for (device, _) in &grant.devices {
+                file::write(&self.devinfo, &config.resource, device, pool.extras(device))?;
+            }
         }
-        ids.iter().try_for_each(|id| file::write(&self.devinfo, &pool.config.resource, id))
+        let Some(cdi) = &self.cdi else { return Ok(None) };
+        let ids: Vec<String> = grant.devices.iter().map(|(device, _)| device.id().to_string()).collect();
+        let nodes = grant.devices.iter().map(|(_, nodes)| nodes.clone());
+        cdi.update(config, ids.iter().cloned().zip(nodes).collect())?;
+        Ok(Some(cdi::names(config, &ids)))
+    }
+
+    /// Writes the CDI specification of a pool, where CDI is in use. A device that cannot be handed out now stands there
+    /// without nodes; its allocation will be refused, or will write the file again.
+    pub fn specify(&self, pool: &Pool) -> Result<(), CdiError> {
+        let Some(cdi) = &self.cdi else { return Ok(()) };
+        let nodes = |device: &Device| match self.parts(pool, device) {
+            Ok(parts) => parts.into_iter().flat_map(|part| part.nodes).collect(),
+            Err(error) => {
+                tracing::warn!("pool {}: {error}", pool.config.resource);
+                Vec::new()
+            }
+        };
+        let devices = pool.devices.iter().map(|device| (device.id().to_string(), nodes(device)));
+        cdi.replace(&pool.config, devices.collect())
     }
 
     fn look_at(&self, pool: &Pool, id: &str) -> Result<Device, Error> {
@@ -104,6 +143,25 @@ impl Host {
             .map_err(|source| Error::Gone { pool: resource.clone(), source })?;
         pool.check(&device)?;
         Ok(device)
+    }
+
+    /// In the Go plugin's order: by the driver, then what the selector asks for.
+    fn parts(&self, pool: &Pool, device: &Device) -> Result<Vec<Part>, NodeError> {
+        let extras = pool.extras(device);
+        let mut parts = Vec::new();
+        if device.sf.is_none() {
+            parts.extend(nodes::of_driver(&device.function, pool.config.vfio_cdev)?);
+        }
+        if extras.rdma {
+            parts.push(extras::rdma(&self.sysfs, &self.dev, device));
+        }
+        if extras.vhost_net {
+            parts.extend(extras::vhost_net(&self.dev));
+        }
+        if extras.vdpa {
+            parts.push(extras::vdpa(device)?);
+        }
+        Ok(parts)
     }
 
     /// A node that is not there yet may still come, and a daemon without the host's `/dev` sees none: no more than a word.

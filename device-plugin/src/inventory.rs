@@ -1,16 +1,21 @@
 //! What the node has: reads sysfs and the routes, and gives an immutable `Snapshot`.
 //! It must not know of pools, and nothing else may read the host to choose devices.
 
+mod ddptool;
+mod details;
 mod device;
+mod kernel;
+mod left_out;
 mod routes;
 mod scan;
 
-pub use device::{Device, Kind, LeftOut};
-pub use scan::{Error, Scan, reread, scan};
+pub use device::{Device, DeviceId, Kind};
+pub use left_out::LeftOut;
+pub use scan::{Error, Needs, Scan, reread, scan};
 
 use std::path::PathBuf;
 
-use pci::{PciAddress, Sysfs};
+use pci::Sysfs;
 
 /// Where the node's file systems are mounted.
 #[derive(Clone, Debug)]
@@ -30,18 +35,18 @@ pub struct Snapshot {
 impl Snapshot {
     /// From devices in any order.
     pub fn new(mut devices: Vec<Device>) -> Self {
-        devices.sort_unstable_by_key(|device| device.function.address);
+        devices.sort_by_cached_key(Device::id);
         Self { devices }
     }
 
-    /// The devices, sorted by their address.
+    /// The devices: functions by their address, then SFs by their name.
     pub fn devices(&self) -> &[Device] {
         &self.devices
     }
 
-    /// The device at an address.
-    pub fn get(&self, address: PciAddress) -> Option<&Device> {
-        let index = self.devices.binary_search_by_key(&address, |device| device.function.address).ok()?;
+    /// The device of an id.
+    pub fn get(&self, id: &DeviceId) -> Option<&Device> {
+        let index = self.devices.binary_search_by(|device| device.id().cmp(id)).ok()?;
         self.devices.get(index)
     }
 }

@@ -153,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::inventory::{Roots, scan};
+    use crate::inventory::{Needs, Roots, scan};
     use crate::pool::build;
 
     fn listed() -> Vec<Row> {
@@ -165,7 +165,7 @@ mod tests {
         tree.vf("0000:3b:02.1", "0000:3b:00.0").numa(0).on_vfio(57);
         tree.default_route("eth0");
         let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
-        let snapshot = scan(&roots).unwrap().snapshot;
+        let snapshot = scan(&roots, &Needs::default()).unwrap().snapshot;
         let text = r#"{"resourceList":[{"resourceName":"dpdk","selectors":{"drivers":["vfio-pci"]}}]}"#;
         let config = Config::parse(text.as_bytes(), "intel.com").unwrap();
         rows(&snapshot, &build(&config.pools, &snapshot))

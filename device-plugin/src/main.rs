@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use sriovdp::cli::{Cli, Command, Options, Output};
 use sriovdp::config::{self, Config};
 use sriovdp::daemon::{self, Error};
-use sriovdp::{inventory, list, pool};
+use sriovdp::{list, pool};
 
 fn main() -> ExitCode {
     let Cli { options, command, .. } = Cli::of_process();
@@ -48,8 +48,9 @@ fn print_list(options: &Options, output: Output) -> Result<(), Error> {
         }
         other => Some(other?),
     };
-    let snapshot = inventory::scan(&daemon::roots(options))?.snapshot;
-    let pools = pool::build(config.as_ref().map_or(&[], |config| &config.pools), &snapshot);
+    let configs = config.as_ref().map_or(&[][..], |config| &config.pools);
+    let snapshot = daemon::look(options, configs)?.snapshot;
+    let pools = pool::build(configs, &snapshot);
     let rows = list::rows(&snapshot, &pools);
     let text = match output {
         Output::Text => list::text(&rows),

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::config::PoolConfig;
-use crate::inventory::{Device, LeftOut};
-use crate::selector::{Key, Refusal};
+use crate::inventory::{Device, DeviceId, LeftOut};
+use crate::selector::{Extras, Key, Refusal, Selector};
 
 mod build;
 mod why;
@@ -62,9 +62,14 @@ pub enum Unfit {
 impl Pool {
     /// The device with an id, as the kubelet spells it.
     pub fn get(&self, id: &str) -> Option<&Device> {
-        let address = id.parse().ok()?;
-        let index = self.devices.binary_search_by_key(&address, Device::id).ok()?;
+        let id: DeviceId = id.parse().ok()?;
+        let index = self.devices.binary_search_by(|device| device.id().cmp(&id)).ok()?;
         self.devices.get(index)
+    }
+
+    /// What a device of the pool comes with, by the selector that it joined by.
+    pub fn extras(&self, device: &Device) -> Extras {
+        self.config.selector_of(device).map(Selector::extras).unwrap_or_default()
     }
 
     /// Whether the pool would still choose a device that was looked at anew.

@@ -1,16 +1,21 @@
 //! Which devices a selector accepts, and which of its keys refuses one first.
 //! It must not read anything, and not know of pools: one selector and one device, nothing else.
 
-use std::fmt;
-
 use pci::{ParseAddressError, PciAddress};
 
 use crate::inventory::Device;
 
+mod covers;
+mod key;
+mod one_of;
 mod ranged;
+mod refusal;
 
+pub use key::Key;
+use one_of::OneOf;
 pub use ranged::RangeError;
 use ranged::Ranged;
+pub use refusal::Refusal;
 
 /// A selector object, checked. Every key that is set must accept a device; a key accepts what any of its entries does.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -20,8 +25,15 @@ pub struct Selector {
     drivers: OneOf<String>,
     pci_addresses: OneOf<PciAddress>,
     acpi_indexes: OneOf<String>,
+    aux_types: OneOf<String>,
     pf_names: Ranged,
     root_devices: Ranged,
+    link_types: OneOf<String>,
+    ddp_profiles: OneOf<String>,
+    p_keys: OneOf<String>,
+    is_rdma: bool,
+    need_vhost_net: bool,
+    vdpa_type: Option<String>,
 }
 
 /// What a selector's keys say, as written. An empty list asks for nothing.
@@ -37,49 +49,44 @@ pub struct Wanted {
     pub pci_addresses: Vec<String>,
     /// What the firmware numbers them.
     pub acpi_indexes: Vec<String>,
+    /// Kinds of auxiliary device.
+    pub aux_types: Vec<String>,
     /// PF network devices, each with VF numbers if need be: `ens1f0#0-3,7`.
     pub pf_names: Vec<String>,
     /// PF addresses, each with VF numbers if need be.
     pub root_devices: Vec<String>,
+    /// `ether`, `infiniband`.
+    pub link_types: Vec<String>,
+    /// Names of dynamic device personalization profiles.
+    pub ddp_profiles: Vec<String>,
+    /// As the kernel prints them, `0x7fff`.
+    pub p_keys: Vec<String>,
+    /// RDMA devices alone, which come with their nodes.
+    pub is_rdma: bool,
+    /// With `/dev/vhost-net`.
+    pub need_vhost_net: bool,
+    /// `virtio` or `vhost`; empty for functions that need carry no vDPA device.
+    pub vdpa_type: String,
 }
 
 /// What selects nothing, and is most likely not meant so.
 #[derive(Clone, Debug, Default)]
 pub struct Oddities {
-    /// Entries of `pciAddresses` that no function can have.
-    pub addresses: Vec<ParseAddressError>,
+    /// Entries of `pciAddresses` that no function can have, as written.
+    pub addresses: Vec<(String, ParseAddressError)>,
     /// Entries that end at something unreadable, with their key.
     pub ranges: Vec<(Key, RangeError)>,
 }
 
-/// The keys, in the order in which they are asked.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Key {
-    /// `vendors`.
-    Vendors,
-    /// `devices`.
-    Devices,
-    /// `drivers`.
-    Drivers,
-    /// `pciAddresses`.
-    PciAddresses,
-    /// `acpiIndexes`.
-    AcpiIndexes,
-    /// `pfNames`.
-    PfNames,
-    /// `rootDevices`.
-    RootDevices,
-}
-
-/// A key that refused a device.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Refusal {
-    /// The key.
-    pub key: Key,
-    /// What the device has.
-    pub found: String,
-    /// What the key wants.
-    pub wanted: String,
+/// What a device that joins by a selector comes with.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Extras {
+    /// RDMA nodes.
+    pub rdma: bool,
+    /// `/dev/vhost-net` and `/dev/net/tun`.
+    pub vhost_net: bool,
+    /// The vDPA device's node.
+    pub vdpa: bool,
 }
 
 impl Selector {
@@ -91,7 +98,7 @@ impl Selector {
         for text in wanted.pci_addresses {
             match text.parse() {
                 Ok(address) => addresses.push(address),
-                Err(error) => oddities.addresses.push(error),
+                Err(error) => oddities.addresses.push((text, error)),
             }
         }
         let mut ranged = |key, texts: Vec<String>| {
@@ -107,8 +114,15 @@ impl Selector {
             drivers: wanted.drivers.into(),
             pci_addresses: OneOf::new(addresses, pci_constrained),
             acpi_indexes: wanted.acpi_indexes.into(),
+            aux_types: wanted.aux_types.into(),
             pf_names,
             root_devices,
+            link_types: wanted.link_types.into(),
+            ddp_profiles: wanted.ddp_profiles.into(),
+            p_keys: wanted.p_keys.into(),
+            is_rdma: wanted.is_rdma,
+            need_vhost_net: wanted.need_vhost_net,
+            vdpa_type: Some(wanted.vdpa_type).filter(|kind| !kind.is_empty()),
         };
         (selector, oddities)
     }
@@ -120,116 +134,58 @@ impl Selector {
 
     /// The first key that refuses the device.
     pub fn refused_by(&self, device: &Device) -> Option<Key> {
-        let function = &device.function;
-        let index = function.vf_index();
-        if !self.vendors.accepts(Some(&function.vendor)) {
-            Some(Key::Vendors)
-        } else if !self.devices.accepts(Some(&function.device)) {
-            Some(Key::Devices)
-        } else if !self.drivers.accepts(function.driver.as_ref()) {
-            Some(Key::Drivers)
-        } else if !self.pci_addresses.accepts(Some(&function.address)) {
-            Some(Key::PciAddresses)
-        } else if !self.acpi_indexes.accepts(function.acpi_index.as_ref()) {
-            Some(Key::AcpiIndexes)
-        } else if !self.pf_names.accepts(device.pf_name.as_deref(), index) {
-            Some(Key::PfNames)
-        } else if !self.root_devices.accepts_address(function.pf(), index) {
-            Some(Key::RootDevices)
-        } else {
-            None
+        Key::ALL.into_iter().find(|key| !self.key_accepts(*key, device))
+    }
+
+    /// True where every key but those behind and including `key` accepts the device: whether what costs much to know is
+    /// worth knowing.
+    pub fn accepts_before(&self, key: Key, device: &Device) -> bool {
+        self.refused_by(device).is_none_or(|refusing| refusing >= key)
+    }
+
+    /// What a device that joins by this selector comes with.
+    pub fn extras(&self) -> Extras {
+        Extras { rdma: self.is_rdma, vhost_net: self.need_vhost_net, vdpa: self.vdpa_type.is_some() }
+    }
+
+    /// Whether the key is set.
+    pub fn asks_for(&self, key: Key) -> bool {
+        match key {
+            Key::Vendors => self.vendors.is_set(),
+            Key::Devices => self.devices.is_set(),
+            Key::Drivers => self.drivers.is_set(),
+            Key::PciAddresses => self.pci_addresses.is_set(),
+            Key::AcpiIndexes => self.acpi_indexes.is_set(),
+            Key::AuxTypes => self.aux_types.is_set(),
+            Key::PfNames => self.pf_names.is_set(),
+            Key::RootDevices => self.root_devices.is_set(),
+            Key::LinkTypes => self.link_types.is_set(),
+            Key::DdpProfiles => self.ddp_profiles.is_set(),
+            Key::PKeys => self.p_keys.is_set(),
+            Key::IsRdma => self.is_rdma,
+            Key::VdpaType => self.vdpa_type.is_some(),
         }
     }
 
-    /// As [`Selector::refused_by`], in words.
-    pub fn refusal(&self, device: &Device) -> Option<Refusal> {
-        let key = self.refused_by(device)?;
+    fn key_accepts(&self, key: Key, device: &Device) -> bool {
         let function = &device.function;
-        let below = |pf: Option<String>| match (pf, function.vf_index()) {
-            (Some(pf), Some(index)) => format!("{pf}#{index}"),
-            (Some(pf), None) => pf,
-            (None, _) => "no PF".to_owned(),
-        };
-        let (found, wanted) = match key {
-            Key::Vendors => (function.vendor.clone(), self.vendors.to_string()),
-            Key::Devices => (function.device.clone(), self.devices.to_string()),
-            Key::Drivers => (name(function.driver.as_ref()), self.drivers.to_string()),
-            Key::PciAddresses => (function.address.to_string(), self.pci_addresses.to_string()),
-            Key::AcpiIndexes => (name(function.acpi_index.as_ref()), self.acpi_indexes.to_string()),
-            Key::PfNames => (below(device.pf_name.clone()), self.pf_names.to_string()),
-            Key::RootDevices => {
-                (below(function.pf().map(|pf| pf.to_string())), self.root_devices.to_string())
+        match key {
+            Key::Vendors => self.vendors.accepts(Some(function.vendor.as_str())),
+            Key::Devices => self.devices.accepts(Some(function.device.as_str())),
+            Key::Drivers => self.drivers.accepts(function.driver.as_deref()),
+            Key::PciAddresses => self.pci_addresses.accepts(Some(&function.address)),
+            Key::AcpiIndexes => self.acpi_indexes.accepts(function.acpi_index.as_deref()),
+            Key::AuxTypes => self.aux_types.accepts(device.aux_type()),
+            Key::PfNames => self.pf_names.accepts(device.pf_name.as_deref(), device.index()),
+            Key::RootDevices => self.root_devices.accepts_address(device.root(), device.index()),
+            Key::LinkTypes => self.link_types.accepts(Some(device.link_type.as_deref().unwrap_or_default())),
+            Key::DdpProfiles => {
+                self.ddp_profiles.accepts(device.ddp_profile.as_deref().filter(|name| !name.is_empty()))
             }
-        };
-        Some(Refusal { key, found, wanted })
-    }
-}
-
-fn name(text: Option<&String>) -> String {
-    text.cloned().unwrap_or_else(|| "none".to_owned())
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Vendors => "vendors",
-            Self::Devices => "devices",
-            Self::Drivers => "drivers",
-            Self::PciAddresses => "pciAddresses",
-            Self::AcpiIndexes => "acpiIndexes",
-            Self::PfNames => "pfNames",
-            Self::RootDevices => "rootDevices",
-        })
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: found {}, wanted {}", self.key, self.found, self.wanted)
-    }
-}
-
-/// A list of which one must match; without a list everything does.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct OneOf<T>(Option<Vec<T>>);
-
-impl<T> Default for OneOf<T> {
-    fn default() -> Self {
-        Self(None)
-    }
-}
-
-impl<T: Ord> OneOf<T> {
-    /// `constrained` lists accept what is in them, be they empty; others accept everything.
-    fn new(mut list: Vec<T>, constrained: bool) -> Self {
-        list.sort_unstable();
-        Self(constrained.then_some(list))
-    }
-
-    fn accepts(&self, found: Option<&T>) -> bool {
-        let Self(Some(list)) = self else { return true };
-        found.is_some_and(|found| list.binary_search(found).is_ok())
-    }
-}
-
-impl<T: Ord> From<Vec<T>> for OneOf<T> {
-    fn from(list: Vec<T>) -> Self {
-        let constrained = !list.is_empty();
-        Self::new(list, constrained)
-    }
-}
-
-impl<T: fmt::Display> fmt::Display for OneOf<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 4;
-        let Self(Some(list)) = self else { return f.write_str("anything") };
-        if list.is_empty() {
-            return f.write_str("nothing that there is");
+            Key::PKeys => self.p_keys.accepts(device.pkey.as_deref()),
+            Key::IsRdma => !self.is_rdma || device.is_rdma(),
+            Key::VdpaType => self.vdpa_type.is_none() || self.vdpa_type.as_deref() == device.vdpa_type(),
         }
-        for (index, item) in list.iter().take(SHOWN).enumerate() {
-            write!(f, "{}{item}", if index == 0 { "" } else { " or " })?;
-        }
-        if list.len() > SHOWN { write!(f, " or {} more", list.len() - SHOWN) } else { Ok(()) }
     }
 }
 

@@ -241,7 +241,7 @@ impl Attributes<'_> {
 }
 
 /// The sorted names in a directory; none where it cannot be read.
-fn entries(dir: &Path) -> Vec<String> {
+pub(crate) fn entries(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut names: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort_unstable();

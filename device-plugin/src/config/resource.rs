@@ -27,6 +27,11 @@ impl Resource {
         Ok(Self { prefix: prefix.to_owned(), name: name.to_owned() })
     }
 
+    /// The part before the slash.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The part behind the slash.
     pub fn name(&self) -> &str {
         &self.name
@@ -40,6 +45,11 @@ impl Resource {
     /// The variable that names the allocated devices. `-` stays, although no POSIX shell can use it: people match on it.
     pub fn variable(&self) -> String {
         format!("PCIDEVICE_{}_{}", self.prefix, self.name).replace('.', "_").to_uppercase()
+    }
+
+    /// As [`Resource::variable`], in letters, digits and underscores alone.
+    pub fn shell_variable(&self) -> String {
+        self.variable().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
     }
 
     /// The file name of a device's network plumbing information.
@@ -64,6 +74,7 @@ mod tests {
         assert_eq!(resource.to_string(), "amazon.com/ena-vfio_1");
         assert_eq!(resource.socket_name(), "amazon.com_ena-vfio_1.sock");
         assert_eq!(resource.variable(), "PCIDEVICE_AMAZON_COM_ENA-VFIO_1");
+        assert_eq!(resource.shell_variable(), "PCIDEVICE_AMAZON_COM_ENA_VFIO_1");
         assert_eq!(
             resource.device_info_name("0000:00:06.0"),
             "amazon.com-ena-vfio_1-0000:00:06.0-device.json"

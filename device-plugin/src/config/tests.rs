@@ -151,30 +151,55 @@ fn device_types() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
-    let refused = |members: &str| {
-        let config = pool(members);
-        assert!(config.pools.is_empty());
-        config.refused[0].reason.to_string()
+fn every_key_is_read_and_only_where_it_belongs() {
+    let value = |key: &str| match key {
+        "isRdma" | "needVhostNet" => "true",
+        "vdpaType" => r#""vhost""#,
+        "auxTypes" => r#"["sf"]"#,
+        _ => r#"["0000"]"#,
     };
-    for (key, value) in [
-        ("linkTypes", r#"["ether"]"#),
-        ("ddpProfiles", r#"["GTPv1-C/U"]"#),
-        ("pKeys", r#"["0x7fff"]"#),
-        ("isRdma", "true"),
-        ("needVhostNet", "true"),
-        ("vdpaType", r#""vhost""#),
+    for (kind, device_type) in [
+        (Kind::Network, "netDevice"),
+        (Kind::Accelerator, "accelerator"),
+        (Kind::Subfunction, "auxNetDevice"),
     ] {
-        assert_eq!(
-            refused(&format!(r#""selectors":[{{}},{{"{key}":{value}}}]"#)),
-            format!(
-                "resourceList[0].selectors[1].{key} is not built yet; leave it out or use a later version"
-            )
-        );
+        for (key, kinds) in keys::SELECTOR {
+            let aux =
+                if kind == Kind::Subfunction && key != "auxTypes" { r#""auxTypes":["sf"],"# } else { "" };
+            let config =
+                pool(&format!(r#""deviceType":"{device_type}","selectors":{{{aux}"{key}":{}}}"#, value(key)));
+            let foreign = config.warnings.iter().any(|warning| matches!(warning, Warning::NotForType { .. }));
+            assert_eq!(foreign, !kinds.contains(&kind), "{key} of {device_type}: {:?}", config.warnings);
+            let unknown = config.warnings.iter().any(|warning| matches!(warning, Warning::UnknownKey { .. }));
+            assert!(!unknown, "{key}: {:?}", config.warnings);
+            let wrong = pool(&format!(r#""deviceType":"{device_type}","selectors":{{"{key}":7}}"#));
+            assert!(matches!(wrong.refused[0].reason, RefusedBecause::Selectors(_)), "{key} is not read");
+        }
     }
-    let aux = refused(r#""deviceType":"auxNetDevice","selectors":{"auxTypes":["sf"]}"#);
-    assert!(aux.starts_with("deviceType auxNetDevice is not built yet"), "{aux}");
-    assert_eq!(pool(r#""selectors":{"IsRdma":false,"linkTypes":[],"NeedVhostNet":false}"#).pools.len(), 1);
+    for key in keys::POOL.iter().filter(|key| **key != "selectors") {
+        let wrong = parse(&format!(r#"{{"resourceList":[{{"{key}":7}}]}}"#));
+        assert!(matches!(wrong, Err(Invalid::Type(_))), "{key} is not read");
+    }
+}
+
+#[test]
+fn typing_errors_are_guessed() {
+    let config = pool(r#""selectors":{"pfName":["a"]},"resourceprefx":"b","nonsense":1"#);
+    let told: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    assert!(told.iter().any(|text| text.ends_with("passed over; is pfNames meant?")), "{told:?}");
+    assert!(told.iter().any(|text| text.ends_with("passed over; is resourcePrefix meant?")), "{told:?}");
+    assert!(told.iter().any(|text| text.ends_with("nonsense: no such key; it is passed over")), "{told:?}");
+}
+
+#[test]
+fn a_name_for_shells_is_given_where_it_is_free() {
+    let config = parse(
+        r#"{"resourceList":[{"resourceName":"ena-vfio","selectors":{}},{"resourceName":"a_b","selectors":{}},
+            {"resourceName":"a-b","selectors":{}}]}"#,
+    )
+    .unwrap();
+    let names: Vec<_> = config.pools.iter().map(|pool| pool.shell_variable.as_deref()).collect();
+    assert_eq!(names, [Some("PCIDEVICE_INTEL_COM_ENA_VFIO"), None, None]);
 }
 
 #[test]
@@ -198,9 +223,18 @@ fn an_accelerator_has_fewer_selectors() {
 
 #[test]
 fn what_selects_nothing_is_told() {
-    let config = pool(r#""selectors":{"pciAddresses":["01:10.0"],"pfNames":["pf0#0,x"]}"#);
-    let told: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    let config = pool(
+        r#""selectors":{"pciAddresses":["01:10.0"],"pfNames":["pf0#0,x"],"devices":["154C"],"vdpaType":"x"}"#,
+    );
+    let mut told: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told.remove(0),
+        "resourceList[0].selectors.devices: \"154C\" selects nothing; wanted four lower-case hexadecimal digits, \
+         such as 8086; is 154c meant?"
+    );
+    assert!(told.remove(0).ends_with("vdpaType is \"x\", which selects nothing; wanted virtio or vhost"));
     assert!(told[0].contains("\"01:10.0\" is not a PCI address"), "{told:?}");
+    assert!(told[0].ends_with("it selects nothing; write 0000:01:10.0"), "{told:?}");
     assert!(
         told[1].starts_with("resourceList[0].selectors.pfNames: \"pf0#0,x\" counts only up to \"x\""),
         "{told:?}"

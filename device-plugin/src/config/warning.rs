@@ -2,18 +2,21 @@
 //! It must not refuse anything.
 
 use crate::inventory::Kind;
-use crate::selector::{RangeError, Selector, Wanted};
+use crate::selector::{Key, RangeError, Selector, Wanted};
 
-use super::wire;
+use super::keys;
+use super::wire::{self, Unknown};
 
 /// One oddity.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Warning {
     /// No such key.
-    #[error("{path}: no such key; it is passed over")]
+    #[error("{path}: no such key; it is passed over{}", meant(*nearest))]
     UnknownKey {
         /// Where.
         path: String,
+        /// What may have been meant.
+        nearest: Option<&'static str>,
     },
     /// A key that other device types have.
     #[error("{path}: this device type has no such selector; it is passed over")]
@@ -28,12 +31,24 @@ pub enum Warning {
         path: String,
     },
     /// An address that no function can have.
-    #[error("{path}: {source}; it selects nothing")]
+    #[error("{path}: {source}; it selects nothing{}", in_full(short.as_deref()))]
     Address {
         /// Where.
         path: String,
         /// What is wrong.
         source: pci::ParseAddressError,
+        /// The address as it would be written, where it can be told.
+        short: Option<String>,
+    },
+    /// An id that no function can have.
+    #[error("{path}: {found:?} selects nothing; wanted four lower-case hexadecimal digits, such as 8086{}", meant(instead.as_deref()))]
+    Id {
+        /// Where.
+        path: String,
+        /// What it says.
+        found: String,
+        /// What may have been meant.
+        instead: Option<String>,
     },
     /// A range that cannot be read to its end.
     #[error("{path}: {source}")]
@@ -43,43 +58,62 @@ pub enum Warning {
         /// What is wrong.
         source: RangeError,
     },
+    /// Neither `virtio` nor `vhost`.
+    #[error("{path}.vdpaType is {found:?}, which selects nothing; wanted virtio or vhost")]
+    VdpaType {
+        /// The selector's place.
+        path: String,
+        /// What it says.
+        found: String,
+    },
+}
+
+fn meant(instead: Option<&str>) -> String {
+    instead.map(|instead| format!("; is {instead} meant?")).unwrap_or_default()
+}
+
+fn in_full(address: Option<&str>) -> String {
+    address.map(|address| format!("; write {address}")).unwrap_or_default()
+}
+
+impl Warning {
+    pub(super) fn unknown(Unknown { path, key }: Unknown, known: &[&'static str]) -> Self {
+        Self::UnknownKey { path, nearest: keys::nearest(&key, known) }
+    }
 }
 
 /// The selector for a kind of function, with what is odd about it put aside.
 pub(super) fn selector(wire: wire::Selector, kind: Kind, warnings: &mut Vec<Warning>) -> Selector {
-    let path = wire.path.clone();
-    warnings.extend(wire.unknown.into_iter().map(|path| Warning::UnknownKey { path }));
+    let path = wire.path;
+    let known = keys::SELECTOR.map(|(key, _)| key);
+    warnings.extend(wire.unknown.into_iter().map(|key| Warning::unknown(key, &known)));
     let mut wanted = Wanted {
         vendors: wire.vendors,
         devices: wire.devices,
         drivers: wire.drivers,
         pci_addresses: wire.pci_addresses,
         acpi_indexes: wire.acpi_indexes,
+        aux_types: wire.aux_types,
         pf_names: wire.pf_names,
         root_devices: wire.root_devices,
+        link_types: wire.link_types,
+        ddp_profiles: wire.ddp_profiles,
+        p_keys: wire.p_keys,
+        is_rdma: wire.is_rdma,
+        need_vhost_net: wire.need_vhost_net,
+        vdpa_type: wire.vdpa_type,
     };
-    if kind == Kind::Network && !wire.aux_types.is_empty() {
-        warnings.push(Warning::NotForType { path: format!("{path}.auxTypes") });
-    }
-    if kind == Kind::Accelerator {
-        let foreign = [
-            ("acpiIndexes", &mut wanted.acpi_indexes),
-            ("pfNames", &mut wanted.pf_names),
-            ("rootDevices", &mut wanted.root_devices),
-        ];
-        for (key, list) in foreign {
-            if !std::mem::take(list).is_empty() {
-                warnings.push(Warning::NotForType { path: format!("{path}.{key}") });
-            }
-        }
+    drop_foreign(&mut wanted, kind, &path, warnings);
+    ids(&wanted, &path, warnings);
+    if !["", "virtio", "vhost"].contains(&wanted.vdpa_type.as_str()) {
+        warnings.push(Warning::VdpaType { path: path.clone(), found: wanted.vdpa_type.clone() });
     }
     let (selector, oddities) = Selector::new(wanted);
-    warnings.extend(
-        oddities
-            .addresses
-            .into_iter()
-            .map(|source| Warning::Address { path: format!("{path}.pciAddresses"), source }),
-    );
+    warnings.extend(oddities.addresses.into_iter().map(|(text, source)| Warning::Address {
+        path: format!("{path}.{}", Key::PciAddresses),
+        source,
+        short: in_kernels_form(&text),
+    }));
     warnings.extend(
         oddities
             .ranges
@@ -87,4 +121,54 @@ pub(super) fn selector(wire: wire::Selector, kind: Kind, warnings: &mut Vec<Warn
             .map(|(key, source)| Warning::Range { path: format!("{path}.{key}"), source }),
     );
     selector
+}
+
+/// Takes out what this kind of device does not have, as the Go plugin does, but not in silence.
+fn drop_foreign(wanted: &mut Wanted, kind: Kind, path: &str, warnings: &mut Vec<Warning>) {
+    let mut foreign = |key: &str, used: bool| {
+        let foreign = used && !keys::applies(key, kind);
+        if foreign {
+            warnings.push(Warning::NotForType { path: format!("{path}.{key}") });
+        }
+        foreign
+    };
+    for (key, list) in [
+        ("pciAddresses", &mut wanted.pci_addresses),
+        ("acpiIndexes", &mut wanted.acpi_indexes),
+        ("auxTypes", &mut wanted.aux_types),
+        ("pfNames", &mut wanted.pf_names),
+        ("rootDevices", &mut wanted.root_devices),
+        ("linkTypes", &mut wanted.link_types),
+        ("ddpProfiles", &mut wanted.ddp_profiles),
+        ("pKeys", &mut wanted.p_keys),
+    ] {
+        if foreign(key, !list.is_empty()) {
+            list.clear();
+        }
+    }
+    wanted.is_rdma &= !foreign("isRdma", wanted.is_rdma);
+    wanted.need_vhost_net &= !foreign("needVhostNet", wanted.need_vhost_net);
+    if foreign("vdpaType", !wanted.vdpa_type.is_empty()) {
+        wanted.vdpa_type.clear();
+    }
+}
+
+fn ids(wanted: &Wanted, path: &str, warnings: &mut Vec<Warning>) {
+    let hex = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for (key, list) in [(Key::Vendors, &wanted.vendors), (Key::Devices, &wanted.devices)] {
+        for found in list {
+            let digits = found.to_ascii_lowercase();
+            let digits = digits.strip_prefix("0x").unwrap_or(&digits);
+            if !hex(found) || found != digits {
+                let instead = hex(digits).then(|| digits.to_owned());
+                warnings.push(Warning::Id { path: format!("{path}.{key}"), found: found.clone(), instead });
+            }
+        }
+    }
+}
+
+/// What an address would be in lower case and with its domain.
+fn in_kernels_form(text: &str) -> Option<String> {
+    let lower = text.trim().to_ascii_lowercase();
+    [lower.clone(), format!("0000:{lower}")].into_iter().find(|text| text.parse::<pci::PciAddress>().is_ok())
 }

@@ -8,7 +8,7 @@ use super::json::{At, Json, Members, TypeError};
 #[derive(Debug)]
 pub(super) struct File {
     pub(super) pools: Vec<Pool>,
-    pub(super) unknown: Vec<String>,
+    pub(super) unknown: Vec<Unknown>,
 }
 
 /// One entry of `resourceList`.
@@ -23,6 +23,18 @@ pub(super) struct Pool {
     /// A type error in here costs this pool alone.
     pub(super) selectors: Result<Selectors, TypeError>,
     pub(super) additional_info: Option<AdditionalInfo>,
+    pub(super) vfio_cdev: bool,
+    /// Keys that no pool has.
+    pub(super) unknown: Vec<Unknown>,
+}
+
+/// A key that nobody takes.
+#[derive(Debug)]
+pub(super) struct Unknown {
+    /// Where it stands.
+    pub(super) path: String,
+    /// The key alone, as written.
+    pub(super) key: String,
 }
 
 /// The selectors of one pool.
@@ -54,7 +66,7 @@ pub(super) struct Selector {
     pub(super) need_vhost_net: bool,
     pub(super) vdpa_type: String,
     /// Keys that no selector has.
-    pub(super) unknown: Vec<String>,
+    pub(super) unknown: Vec<Unknown>,
 }
 
 impl File {
@@ -67,7 +79,7 @@ impl File {
         let mut unknown = Vec::new();
         let mut pools = Vec::new();
         for pool in members.take("resourceList").list("a list of pools")? {
-            pools.push(Pool::read(pool, &mut unknown)?);
+            pools.push(Pool::read(pool)?);
         }
         note_unknown(members, &mut unknown);
         Ok(Self { pools, unknown })
@@ -75,10 +87,10 @@ impl File {
 }
 
 impl Pool {
-    fn read(at: At, unknown: &mut Vec<String>) -> Result<Self, TypeError> {
+    fn read(at: At) -> Result<Self, TypeError> {
         let path = at.path.clone();
         let mut members = at.members("an object")?;
-        let pool = Self {
+        let mut pool = Self {
             path,
             name: members.take("resourceName").text()?,
             prefix: members.take("resourcePrefix").text()?,
@@ -86,8 +98,10 @@ impl Pool {
             exclude_topology: members.take("excludeTopology").truth()?,
             selectors: Selectors::read(members.take("selectors")),
             additional_info: additional_info(members.take("additionalInfo"))?,
+            vfio_cdev: members.take("vfioCdev").truth()?,
+            unknown: Vec::new(),
         };
-        note_unknown(members, unknown);
+        note_unknown(members, &mut pool.unknown);
         Ok(pool)
     }
 }
@@ -151,6 +165,7 @@ fn additional_info(at: At) -> Result<Option<AdditionalInfo>, TypeError> {
 }
 
 /// Null is what the SR-IOV Network Operator writes for keys that are not there (`"SelectorObj": null`).
-fn note_unknown(members: Members, unknown: &mut Vec<String>) {
-    unknown.extend(members.rest().filter(|(_, at)| !at.is_null()).map(|(_, at)| at.path));
+fn note_unknown(members: Members, unknown: &mut Vec<Unknown>) {
+    let left = members.rest().filter(|(_, at)| !at.is_null());
+    unknown.extend(left.map(|(key, at)| Unknown { path: at.path, key }));
 }

@@ -52,6 +52,7 @@ fn left_out(snapshot: &Snapshot) -> Vec<String> {
             }
             Some(LeftOut::HasVfs { .. }) => ("its VFs are offered instead", device.id().to_string()),
             Some(LeftOut::NoDriver) => ("no driver is bound", device.id().to_string()),
+            Some(LeftOut::NoPfName) => ("its PF has no network device here", device.id().to_string()),
         };
         reasons.entry(reason).or_default().push(named);
     }
@@ -71,7 +72,7 @@ mod tests {
     use testkit::sysfs::Tree;
 
     use super::*;
-    use crate::inventory::{self, Roots};
+    use crate::inventory::{self, Needs, Roots};
 
     #[test]
     fn one_line_a_reason() {
@@ -82,7 +83,7 @@ mod tests {
         tree.function("0000:00:05.0").driver("ena").netdev("eth0");
         tree.default_route("eth0");
         let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
-        let lines = left_out(&inventory::scan(&roots).unwrap().snapshot);
+        let lines = left_out(&inventory::scan(&roots, &Needs::default()).unwrap().snapshot);
         assert_eq!(lines[0], "left out, carries a default route: 0000:00:05.0 (eth0)");
         assert_eq!(lines[1], "left out, its VFs are offered instead: 0000:00:00.0, 0001:00:00.0");
         assert!(lines[2].starts_with("left out, no driver is bound: 0000:01:00.0, "), "{}", lines[2]);

@@ -3,35 +3,38 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::Resource;
+use crate::config::PoolConfig;
+
+use super::nodes::Part;
 
 /// What the variables say of one device.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Info {
+pub(super) struct Info {
     /// The device's id.
     pub(super) id: String,
-    /// What its driver adds.
-    pub(super) driver: Option<(&'static str, BTreeMap<String, String>)>,
+    /// What its driver and its selector give.
+    pub(super) parts: Vec<Part>,
     /// What the configuration adds.
     pub(super) extra: Option<BTreeMap<String, String>>,
 }
 
-/// Both variables, for devices in the order of the request.
-pub fn variables(resource: &Resource, devices: &[Info]) -> BTreeMap<String, String> {
-    let name = resource.variable();
+/// Both variables, for devices in the order of the request; under a second name where no shell can use the first.
+pub(super) fn variables(config: &PoolConfig, devices: &[Info]) -> BTreeMap<String, String> {
     let ids: Vec<&str> = devices.iter().map(|device| device.id.as_str()).collect();
     let infos: BTreeMap<&str, BTreeMap<&str, BTreeMap<String, String>>> =
         devices.iter().map(|device| (device.id.as_str(), device.parts())).collect();
     // Maps of strings cannot fail to be JSON.
-    let info = serde_json::to_string(&infos).unwrap_or_default();
-    BTreeMap::from([(format!("{name}_INFO"), html_escaped(&info)), (name, ids.join(","))])
+    let info = html_escaped(&serde_json::to_string(&infos).unwrap_or_default());
+    let ids = ids.join(",");
+    let names = std::iter::once(config.resource.variable()).chain(config.shell_variable.clone());
+    names.flat_map(|name| [(format!("{name}_INFO"), info.clone()), (name, ids.clone())]).collect()
 }
 
 impl Info {
     fn parts(&self) -> BTreeMap<&str, BTreeMap<String, String>> {
         let generic = BTreeMap::from([("deviceID".to_owned(), self.id.clone())]);
         let mut parts = BTreeMap::from([("generic", generic)]);
-        parts.extend(self.driver.clone());
+        parts.extend(self.parts.iter().map(|part| (part.name, part.info.clone())));
         parts.extend(self.extra.clone().map(|extra| ("extra", extra)));
         parts
     }

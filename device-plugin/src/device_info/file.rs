@@ -10,6 +10,8 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::config::Resource;
+use crate::inventory::Device;
+use crate::selector::Extras;
 
 /// The file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -22,26 +24,53 @@ pub struct Error {
 
 /// In the Go plugin's order of keys.
 #[derive(Serialize)]
-struct DeviceInfo<'a> {
+struct DeviceInfo {
     r#type: &'static str,
     version: &'static str,
-    pci: Pci<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pci: Option<Pci>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vdpa: Option<Vdpa>,
 }
 
 #[derive(Serialize)]
-struct Pci<'a> {
-    #[serde(rename = "pci-address")]
-    address: &'a str,
+#[serde(rename_all = "kebab-case")]
+struct Pci {
+    pci_address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rdma_device: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Vdpa {
+    parent_device: String,
+    driver: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    pci_address: String,
 }
 
 /// Writes the file of one PCI device, in the place of the one that may be there.
-pub(super) fn write(dir: &Path, resource: &Resource, id: &str) -> Result<(), Error> {
-    let path = dir.join(resource.device_info_name(id));
-    let info = DeviceInfo { r#type: "pci", version: "1.1.0", pci: Pci { address: id } };
-    replace(dir, &path, &info).map_err(|source| Error { id: id.to_owned(), path, source })
+pub(super) fn write(dir: &Path, resource: &Resource, device: &Device, extras: Extras) -> Result<(), Error> {
+    let id = device.id().to_string();
+    let path = dir.join(resource.device_info_name(&id));
+    replace(dir, &path, &describe(device, extras)).map_err(|source| Error { id, path, source })
 }
 
-fn replace(dir: &Path, path: &Path, info: &DeviceInfo<'_>) -> io::Result<()> {
+fn describe(device: &Device, extras: Extras) -> DeviceInfo {
+    let pci_address = device.function.address.to_string();
+    let (version, vdpa) = ("1.1.0", device.vdpa.as_ref().filter(|_| extras.vdpa).zip(device.vdpa_type()));
+    if let Some((vdpa, driver)) = vdpa {
+        let path = vdpa.vhost.as_ref().map(|node| format!("/dev/{node}"));
+        let vdpa = Some(Vdpa { parent_device: vdpa.name.clone(), driver, path, pci_address });
+        return DeviceInfo { r#type: "vdpa", version, pci: None, vdpa };
+    }
+    let rdma_device = Some(device.rdma().join(",")).filter(|names| extras.rdma && !names.is_empty());
+    DeviceInfo { r#type: "pci", version, pci: Some(Pci { pci_address, rdma_device }), vdpa: None }
+}
+
+fn replace(dir: &Path, path: &Path, info: &DeviceInfo) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
     let mut file = NamedTempFile::new_in(dir)?;
     file.write_all(serde_json::to_string(info)?.as_bytes())?;

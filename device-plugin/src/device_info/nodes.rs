@@ -15,12 +15,12 @@ pub struct Node {
     pub container: String,
 }
 
-/// What a function's driver gives to userspace.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Access {
+/// One thing that a container gets with a device, under its name in `PCIDEVICE_…_INFO`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Part {
+    pub(super) name: &'static str,
     pub(super) nodes: Vec<Node>,
-    /// The driver's part of `PCIDEVICE_…_INFO`, under the driver's name there.
-    pub(super) info: Option<(&'static str, BTreeMap<String, String>)>,
+    pub(super) info: BTreeMap<String, String>,
 }
 
 /// The driver is bound and has made no device.
@@ -28,11 +28,23 @@ pub(super) struct Access {
 pub enum Error {
     /// VFIO without a group.
     #[error(
-        "function {address} is on vfio-pci without an IOMMU group; boot with an IOMMU or set vfio's enable_unsafe_noiommu_mode"
+        "function {address} is on {driver} without an IOMMU group; boot with an IOMMU or set vfio's enable_unsafe_noiommu_mode"
     )]
     NoGroup {
         /// The function.
         address: PciAddress,
+        /// The driver.
+        driver: String,
+    },
+    /// VFIO without a device of its own, which `vfioCdev` asks for.
+    #[error(
+        "function {address} is on {driver}, which made no vfio-dev; vfioCdev needs a kernel with CONFIG_VFIO_DEVICE_CDEV, 6.6 or newer"
+    )]
+    NoCdev {
+        /// The function.
+        address: PciAddress,
+        /// The driver.
+        driver: String,
     },
     /// UIO without a device.
     #[error("function {address} is on {driver}, which made no uio device; look at the kernel log")]
@@ -42,12 +54,21 @@ pub enum Error {
         /// The driver.
         driver: String,
     },
+    /// `vhost_vdpa` without a character device.
+    #[error("function {address}: vDPA device {device} has no vhost-vdpa node; look at the kernel log")]
+    NoVhostVdpa {
+        /// The function.
+        address: PciAddress,
+        /// The vDPA device.
+        device: String,
+    },
 }
 
 const VFIO: &str = "/dev/vfio/vfio";
+const IOMMUFD: &str = "/dev/iommu";
 
 impl Node {
-    fn same(path: String) -> Self {
+    pub(super) fn same(path: String) -> Self {
         Self { host: path.clone(), container: path }
     }
 
@@ -58,30 +79,50 @@ impl Node {
 }
 
 /// What the function's driver, as it is bound now, gives. A kernel network device needs nothing.
-pub(super) fn access(function: &Function) -> Result<Access, Error> {
+pub(super) fn of_driver(function: &Function, vfio_cdev: bool) -> Result<Option<Part>, Error> {
     let address = function.address;
-    match function.driver.as_deref() {
-        Some("vfio-pci") => {
-            let group = function.iommu_group.as_ref().ok_or(Error::NoGroup { address })?;
-            Ok(vfio(group))
+    let Some(driver) = function.driver.clone() else { return Ok(None) };
+    if is_vfio(function, &driver) {
+        let Some(group) = &function.iommu_group else { return Err(Error::NoGroup { address, driver }) };
+        let mut part = vfio(group);
+        if vfio_cdev {
+            let Some(device) = &function.vfio_dev else { return Err(Error::NoCdev { address, driver }) };
+            add_cdev(&mut part, device);
         }
-        // The Go plugin gives nothing for uio_pci_generic; DPDK needs the same node there.
-        Some(driver @ ("uio" | "igb_uio" | "uio_pci_generic")) => {
-            let uio =
-                function.uio.as_ref().ok_or_else(|| Error::NoUio { address, driver: driver.to_owned() })?;
-            let node = Node::same(format!("/dev/{uio}"));
-            let info = BTreeMap::from([("mount".to_owned(), node.container.clone())]);
-            Ok(Access { nodes: vec![node], info: Some(("uio", info)) })
-        }
-        _ => Ok(Access::default()),
+        return Ok(Some(part));
     }
+    // The Go plugin gives nothing for uio_pci_generic; DPDK needs the same node there.
+    if matches!(driver.as_str(), "uio" | "igb_uio" | "uio_pci_generic") {
+        let Some(uio) = &function.uio else { return Err(Error::NoUio { address, driver }) };
+        let node = Node::same(format!("/dev/{uio}"));
+        let info = pairs([("mount", &node.container)]);
+        return Ok(Some(Part { name: "uio", nodes: vec![node], info }));
+    }
+    Ok(None)
+}
+
+/// vfio-pci and the vendors' variants of it, such as `mlx5_vfio_pci`; whatever its name, a driver that leaves a VFIO device
+/// and a group is one. Kernels before 6.0 have no `vfio-dev`.
+fn is_vfio(function: &Function, driver: &str) -> bool {
+    let made_both = function.vfio_dev.is_some() && function.iommu_group.is_some();
+    driver == "vfio-pci" || driver.ends_with("_vfio_pci") || made_both
 }
 
 /// Without an IOMMU the kernel's node is `noiommu-N`; the container sees plain `N`, which DPDK tries first.
-fn vfio(group: &IommuGroup) -> Access {
+fn vfio(group: &IommuGroup) -> Part {
     let container = format!("/dev/vfio/{}", group.number);
     let host = if group.noiommu { format!("/dev/vfio/noiommu-{}", group.number) } else { container.clone() };
-    let info =
-        BTreeMap::from([("mount".to_owned(), VFIO.to_owned()), ("dev-mount".to_owned(), container.clone())]);
-    Access { nodes: vec![Node::same(VFIO.to_owned()), Node { host, container }], info: Some(("vfio", info)) }
+    let info = pairs([("mount", VFIO), ("dev-mount", &container)]);
+    Part { name: "vfio", nodes: vec![Node::same(VFIO.to_owned()), Node { host, container }], info }
+}
+
+/// The device's own node, which goes with iommufd and without the group.
+fn add_cdev(part: &mut Part, device: &str) {
+    let node = Node::same(format!("/dev/vfio/devices/{device}"));
+    part.info.extend(pairs([("cdev-mount", node.container.as_str()), ("iommu-mount", IOMMUFD)]));
+    part.nodes.extend([node, Node::same(IOMMUFD.to_owned())]);
+}
+
+pub(super) fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }

@@ -5,7 +5,7 @@ use testkit::sysfs::Tree;
 
 use super::*;
 use crate::config::Config;
-use crate::inventory::{Roots, scan};
+use crate::inventory::{Needs, Roots, scan};
 use crate::pool::build;
 
 const VF: &str = "0000:3b:02.0";
@@ -19,7 +19,12 @@ fn node() -> Tree {
 }
 
 fn host(tree: &Tree) -> Host {
-    Host { sysfs: Sysfs::new(tree.sys()), dev: tree.dev(), devinfo: tree.root().join("run/devinfo/dp") }
+    Host {
+        sysfs: Sysfs::new(tree.sys()),
+        dev: tree.dev(),
+        devinfo: tree.root().join("run/devinfo/dp"),
+        cdi: None,
+    }
 }
 
 /// The first pool of the node as it is now; `members` are those beside its name.
@@ -27,7 +32,7 @@ fn pool(tree: &Tree, members: &str) -> Pool {
     let roots = Roots { sysfs: Sysfs::new(tree.sys()), proc: tree.proc() };
     let text = format!(r#"{{"resourceList":[{{"resourceName":"ena-dpdk_1",{members}}}]}}"#);
     let config = Config::parse(text.as_bytes(), "amazon.com").unwrap();
-    build(&config.pools, &scan(&roots).unwrap().snapshot).remove(0).0
+    build(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot).remove(0).0
 }
 
 fn ids(ids: &[&str]) -> Vec<String> {
@@ -50,8 +55,18 @@ fn info(grant: &Grant) -> &str {
 #[test]
 fn a_kernel_device_needs_no_nodes() {
     let grant = prepare(&node());
-    assert_eq!(grant.envs.len(), 2);
+    let names: Vec<&str> = grant.envs.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "PCIDEVICE_AMAZON_COM_ENA-DPDK_1",
+            "PCIDEVICE_AMAZON_COM_ENA-DPDK_1_INFO",
+            "PCIDEVICE_AMAZON_COM_ENA_DPDK_1",
+            "PCIDEVICE_AMAZON_COM_ENA_DPDK_1_INFO"
+        ]
+    );
     assert_eq!(grant.envs["PCIDEVICE_AMAZON_COM_ENA-DPDK_1"], VF);
+    assert_eq!(grant.envs["PCIDEVICE_AMAZON_COM_ENA_DPDK_1"], VF);
     assert_eq!(info(&grant), r#"{"0000:3b:02.0":{"generic":{"deviceID":"0000:3b:02.0"}}}"#);
     assert_eq!(nodes(&grant), []);
 }
@@ -162,7 +177,7 @@ fn device_info_file() {
     let host = host(&tree);
     let pool = pool(&tree, r#""selectors":{}"#);
     for _ in 0..2 {
-        host.publish(&pool, &ids(&[VF])).unwrap();
+        host.publish(&pool, &host.prepare(&pool, &ids(&[VF])).unwrap()).unwrap();
     }
     let path = host.devinfo.join("amazon.com-ena-dpdk_1-0000:3b:02.0-device.json");
     assert_eq!(
@@ -180,7 +195,7 @@ fn an_accelerator_has_no_device_info_file() {
     tree.function("0000:5e:00.0").class(0x12_00_00).driver("x");
     let host = host(&tree);
     let pool = pool(&tree, r#""deviceType":"accelerator","selectors":{}"#);
-    host.publish(&pool, &ids(&["0000:5e:00.0"])).unwrap();
+    host.publish(&pool, &host.prepare(&pool, &ids(&["0000:5e:00.0"])).unwrap()).unwrap();
     assert!(!host.devinfo.exists());
 }
 
@@ -188,6 +203,8 @@ fn an_accelerator_has_no_device_info_file() {
 fn a_directory_that_cannot_be_written_is_named() {
     let tree = node();
     tree.write("run", "a file in the way");
-    let error = host(&tree).publish(&pool(&tree, r#""selectors":{}"#), &ids(&[VF])).unwrap_err();
+    let pool = pool(&tree, r#""selectors":{}"#);
+    let grant = host(&tree).prepare(&pool, &ids(&[VF])).unwrap();
+    let error = host(&tree).publish(&pool, &grant).unwrap_err();
     assert!(error.to_string().contains("0000:3b:02.0: cannot write its device-info file"), "{error}");
 }

@@ -1,68 +1,142 @@
-//! One function with what selection needs beside sysfs: its PF's name, and whether it may be offered at all.
+//! One function or SF with all that selection needs, and whether it may be offered at all.
 //! It must not read anything by itself: the scan fills it.
 
 use std::fmt;
+use std::str::FromStr;
 
-use pci::{Function, PciAddress, Role};
+use pci::{AuxName, Function, PciAddress, Role, Subfunction, Vdpa};
+use serde::{Serialize, Serializer};
 
-/// A function that a pool could take.
+use super::LeftOut;
+
+/// A function or SF that a pool could take.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Device {
-    /// What sysfs says of it.
+    /// What sysfs says of the PCI function: itself, or the one that an SF is below.
     pub function: Function,
-    /// The PF's first network device, for a VF; `None` while the PF has none in this network namespace.
+    /// The SF, where it is one.
+    pub sf: Option<Subfunction>,
+    /// The network device of the port that it belongs to, for a VF or SF: the PF's, and among several of a switch the
+    /// uplink. `None` while the PF has none in this network namespace.
     pub pf_name: Option<String>,
+    /// The link type of its network device, or else of its PF's; only where a configuration asks.
+    pub link_type: Option<String>,
+    /// The first partition key; only where a configuration asks.
+    pub pkey: Option<String>,
+    /// The dynamic device personalization profile; only where a configuration asks.
+    pub ddp_profile: Option<String>,
+    /// devlink says that RDMA is on, although no RDMA device is seen in this network namespace.
+    pub rdma_enabled: bool,
+    /// Its vDPA device; only where a configuration asks.
+    pub vdpa: Option<Vdpa>,
     /// Why no pool may take it, where that is so.
     pub left_out: Option<LeftOut>,
 }
 
-/// The kinds of function that pools choose from, by PCI base class.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Kind {
-    /// 0x02, network controllers of any sort.
-    Network,
-    /// 0x12, processing accelerators.
-    Accelerator,
+/// What the kubelet calls a device. Functions stand before SFs.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum DeviceId {
+    /// A function, by its address.
+    Function(PciAddress),
+    /// An SF, by its auxiliary device.
+    Subfunction(AuxName),
 }
 
-/// Why a function is never offered.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum LeftOut {
-    /// The node's own traffic goes through it.
-    DefaultRoute {
-        /// The function's network device.
-        netdev: String,
-        /// The interface that has the route: the same, or one stacked on it.
-        route: String,
-    },
-    /// Its VFs are offered in its place.
-    HasVfs {
-        /// How many there are.
-        count: u32,
-    },
-    /// Nothing drives it.
-    NoDriver,
+/// The kinds of device that pools choose from.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// `netDevice`: PCI base class 0x02, network controllers of any sort.
+    Network,
+    /// `accelerator`: PCI base class 0x12, processing accelerators.
+    Accelerator,
+    /// `auxNetDevice`: SFs below network controllers.
+    Subfunction,
 }
 
 impl Device {
+    /// A function that nothing more is known of.
+    pub(super) fn new(function: Function, sf: Option<Subfunction>) -> Self {
+        Self {
+            function,
+            sf,
+            pf_name: None,
+            link_type: None,
+            pkey: None,
+            ddp_profile: None,
+            rdma_enabled: false,
+            vdpa: None,
+            left_out: None,
+        }
+    }
+
     /// The device's id for the kubelet.
-    pub fn id(&self) -> PciAddress {
-        self.function.address
+    pub fn id(&self) -> DeviceId {
+        match &self.sf {
+            Some(sf) => DeviceId::Subfunction(sf.name.clone()),
+            None => DeviceId::Function(self.function.address),
+        }
     }
 
     /// What kind it is; `None` for what no pool can ask for.
     pub fn kind(&self) -> Option<Kind> {
-        Kind::of_class(self.function.class)
+        match (&self.sf, Kind::of_class(self.function.class)) {
+            (Some(_), Some(Kind::Network)) => Some(Kind::Subfunction),
+            (Some(_), _) => None,
+            (None, kind) => kind,
+        }
+    }
+
+    /// The address that `rootDevices` means: a VF's PF, or the function that an SF is below.
+    pub fn root(&self) -> Option<PciAddress> {
+        if self.sf.is_some() { Some(self.function.address) } else { self.function.pf() }
+    }
+
+    /// The number that follows `#` in `pfNames`: a VF's below its PF, or an SF's own.
+    pub fn index(&self) -> Option<u32> {
+        match &self.sf {
+            Some(sf) => Some(sf.number),
+            None => self.function.vf_index().map(pci::VfIndex::get),
+        }
+    }
+
+    /// The kind of auxiliary device; `None` for a function.
+    pub fn aux_type(&self) -> Option<&str> {
+        self.sf.as_ref().map(|sf| sf.name.kind())
+    }
+
+    /// Its own network devices.
+    pub fn netdevs(&self) -> &[String] {
+        self.sf.as_ref().map_or(&self.function.netdevs, |sf| &sf.netdevs)
+    }
+
+    /// Its own RDMA devices.
+    pub fn rdma(&self) -> &[String] {
+        self.sf.as_ref().map_or(&self.function.rdma, |sf| &sf.rdma)
+    }
+
+    /// Whether `isRdma` takes it.
+    pub fn is_rdma(&self) -> bool {
+        self.rdma_enabled || !self.rdma().is_empty()
+    }
+
+    /// `vhost` or `virtio`, by the driver of its vDPA device.
+    pub fn vdpa_type(&self) -> Option<&'static str> {
+        match self.vdpa.as_ref()?.driver.as_deref()? {
+            "vhost_vdpa" => Some("vhost"),
+            "virtio_vdpa" => Some("virtio"),
+            _ => None,
+        }
     }
 
     /// What to call it in a message: `vf 0000:3b:02.1`.
     pub fn label(&self) -> impl fmt::Display {
-        let what = match self.function.role {
-            Role::Vf { .. } => "vf",
-            Role::Pf { .. } => "pf",
-            Role::Plain => "function",
+        let what = match (&self.sf, &self.function.role) {
+            (Some(_), _) => "sf",
+            (None, Role::Vf { .. }) => "vf",
+            (None, Role::Pf { .. }) => "pf",
+            (None, Role::Plain) => "function",
         };
-        format!("{what} {}", self.function.address)
+        format!("{what} {}", self.id())
     }
 }
 
@@ -82,22 +156,34 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Network => "network functions",
             Self::Accelerator => "accelerators",
+            Self::Subfunction => "SFs",
         })
     }
 }
 
-impl fmt::Display for LeftOut {
+impl fmt::Display for DeviceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DefaultRoute { netdev, route } if netdev == route => {
-                write!(f, "{netdev} carries a default route")
-            }
-            Self::DefaultRoute { netdev, route } => {
-                write!(f, "{netdev} carries the default route of {route}")
-            }
-            Self::HasVfs { count: 1 } => f.write_str("1 VF is enabled"),
-            Self::HasVfs { count } => write!(f, "{count} VFs are enabled"),
-            Self::NoDriver => f.write_str("no driver is bound"),
+            Self::Function(address) => address.fmt(f),
+            Self::Subfunction(name) => name.fmt(f),
         }
+    }
+}
+
+impl FromStr for DeviceId {
+    type Err = pci::ParseAddressError;
+
+    /// What is neither is taken for an address.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse::<AuxName>() {
+            Ok(name) if text.parse::<PciAddress>().is_err() => Ok(Self::Subfunction(name)),
+            _ => text.parse().map(Self::Function),
+        }
+    }
+}
+
+impl Serialize for DeviceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

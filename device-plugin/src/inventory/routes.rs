@@ -1,5 +1,6 @@
-//! Which network devices carry the node's default routes: `/proc/net/route`, `/proc/net/ipv6_route` and, for bonds,
-//! bridges and VLANs, the `lower_*` links of sysfs. It must not see devices: names are all it knows.
+//! Which network devices carry the node's default routes: those that the kernel names, `/proc/net/route`,
+//! `/proc/net/ipv6_route` and, for bonds, bridges and VLANs, the `lower_*` links of sysfs. It must not see devices: names
+//! are all it knows.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,9 +15,9 @@ const REJECT: u32 = 0x0200;
 /// Network device to the interface that has the default route.
 pub(super) type Carriers = HashMap<String, String>;
 
-/// Reads both tables. IPv6 may be switched off; a node without `/proc/net/route` is none, and to go on would offer the NIC
+/// Reads both tables, and takes `links` for carriers too: the kernel knows more tables than these files show. IPv6 may be switched off; a node without `/proc/net/route` is none, and to go on would offer the NIC
 /// that the node itself lives on.
-pub(super) fn carriers(roots: &Roots) -> Result<Carriers, (PathBuf, io::Error)> {
+pub(super) fn carriers(roots: &Roots, links: &[String]) -> Result<Carriers, (PathBuf, io::Error)> {
     let read = |name: &str| {
         let path = roots.proc.join("net").join(name);
         fs::read_to_string(&path).map_err(|error| (path, error))
@@ -27,7 +28,8 @@ pub(super) fn carriers(roots: &Roots) -> Result<Carriers, (PathBuf, io::Error)> 
         other => other?,
     };
     let mut carriers = Carriers::new();
-    for route in v4.lines().filter_map(default_v4).chain(v6.lines().filter_map(default_v6)) {
+    let files = v4.lines().filter_map(default_v4).chain(v6.lines().filter_map(default_v6));
+    for route in files.chain(links.iter().map(String::as_str)) {
         spread(&roots.sysfs.root().join("class/net"), route, route, &mut carriers);
     }
     Ok(carriers)
@@ -74,7 +76,7 @@ mod tests {
 
     fn carriers_of(tree: &Tree) -> Vec<(String, String)> {
         let roots = Roots { sysfs: Sysfs::new(tree.sys()), proc: tree.proc() };
-        let mut carriers: Vec<_> = carriers(&roots).unwrap().into_iter().collect();
+        let mut carriers: Vec<_> = carriers(&roots, &[]).unwrap().into_iter().collect();
         carriers.sort();
         carriers
     }
@@ -111,6 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_names_counts_too() {
+        let tree = Tree::new();
+        tree.default_route("eth0");
+        tree.stack("bond0", "eth1");
+        let roots = Roots { sysfs: Sysfs::new(tree.sys()), proc: tree.proc() };
+        let mut named: Vec<_> =
+            carriers(&roots, &["eth0".into(), "bond0".into()]).unwrap().into_keys().collect();
+        named.sort();
+        assert_eq!(named, ["bond0", "eth0", "eth1"]);
+    }
+
+    #[test]
     fn down_through_vlan_and_bond() {
         let tree = Tree::new();
         tree.default_route("bond0.7");
@@ -128,6 +142,6 @@ mod tests {
         assert_eq!(carriers_of(&tree), []);
         std::fs::remove_file(tree.proc().join("net/route")).unwrap();
         let roots = Roots { sysfs: Sysfs::new(tree.sys()), proc: tree.proc() };
-        assert!(carriers(&roots).unwrap_err().0.ends_with("proc/net/route"));
+        assert!(carriers(&roots, &[]).unwrap_err().0.ends_with("proc/net/route"));
     }
 }

@@ -2,11 +2,14 @@
 //! It must not let one odd function hide another.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::path::PathBuf;
 
-use pci::{Function, PciAddress, Role, Sysfs, VfIndex};
+use pci::{AuxName, Function, PciAddress, Sysfs, VfIndex};
 
+use super::details::Details;
+use super::kernel::Kernel;
 use super::routes::{self, Carriers};
 use super::{Device, Kind, LeftOut, Roots, Snapshot};
 
@@ -26,6 +29,31 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The kernel does not list them either.
+    #[error(
+        "the kernel does not list its routes: {0}; without them the NIC that the node lives on cannot be told apart"
+    )]
+    Kernel(#[from] netlink::Error),
+}
+
+/// What is read beside the functions' own attributes, because a configuration asks for it, and what is offered.
+#[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each thing that can be asked for")]
+pub struct Needs<'a> {
+    /// `linkTypes` is used.
+    pub link_types: bool,
+    /// `pKeys` is used.
+    pub p_keys: bool,
+    /// `isRdma` is used.
+    pub rdma: bool,
+    /// `vdpaType` is used.
+    pub vdpa: bool,
+    /// There is a pool of SFs.
+    pub subfunctions: bool,
+    /// `ddpProfiles` is used: of the devices for which this is true.
+    pub ddp: Option<&'a dyn Fn(&Device) -> bool>,
+    /// NICs that carry a default route are offered too.
+    pub host_interfaces: bool,
 }
 
 /// What a scan found.
@@ -38,37 +66,68 @@ pub struct Scan {
 }
 
 /// Reads the node.
-pub fn scan(roots: &Roots) -> Result<Scan, Error> {
-    let carriers = routes::carriers(roots).map_err(|(path, source)| Error::Routes { path, source })?;
+pub fn scan(roots: &Roots, needs: &Needs<'_>) -> Result<Scan, Error> {
+    let mut kernel = if roots.is_live() { Kernel::live()? } else { Kernel::none() };
+    let carriers = if needs.host_interfaces {
+        Carriers::new()
+    } else {
+        let links = kernel.default_links()?;
+        routes::carriers(roots, &links).map_err(|(path, source)| Error::Routes { path, source })?
+    };
     let mut reader = Reader { sysfs: &roots.sysfs, vfs: HashMap::new() };
-    let mut functions = Vec::new();
+    let mut devices = Vec::new();
     let mut odd = Vec::new();
     for address in roots.sysfs.addresses()? {
         match reader.read(address) {
-            Ok(Some(function)) => functions.push(function),
+            Ok(Some(function)) => devices.push(Device::new(function, None)),
             Ok(None) => {}
             Err(error) => odd.push(error),
         }
     }
-    let pf_names: HashMap<PciAddress, String> = functions
-        .iter()
-        .filter(|function| matches!(function.role, Role::Pf { .. }))
-        .filter_map(|pf| Some((pf.address, pf.netdevs.first()?.clone())))
-        .collect();
-    let devices = functions.into_iter().map(|function| {
-        let pf_name = function.pf().and_then(|pf| pf_names.get(&pf).cloned());
-        let left_out = left_out(&function, &carriers);
-        Device { function, pf_name, left_out }
-    });
-    Ok(Scan { snapshot: Snapshot::new(devices.collect()), odd })
+    if needs.subfunctions {
+        subfunctions(&roots.sysfs, &mut devices, &mut odd);
+    }
+    let mut details = Details::new(&roots.sysfs, kernel, needs);
+    for device in &mut devices {
+        details.complete(device, needs);
+        device.left_out = left_out(device, &carriers);
+    }
+    Ok(Scan { snapshot: Snapshot::new(devices), odd })
 }
 
 /// Looks at one device again, without the routes: what it is bound to now, and whether it is still there.
 pub fn reread(sysfs: &Sysfs, device: &Device) -> Result<Device, pci::Error> {
+    let address = device.function.address;
     // The number below the PF is the device's as long as its address is; no need to read the PF's list.
-    let function = sysfs.function_with(device.id(), |_| Ok(device.function.vf_index()))?;
-    let left_out = left_out(&function, &Carriers::new());
-    Ok(Device { function, pf_name: device.pf_name.clone(), left_out })
+    let function = sysfs.function_with(address, |_| Ok(device.function.vf_index()))?;
+    let sf = device.sf.as_ref().map(|sf| sysfs.subfunction(&sf.name, address)).transpose()?;
+    let vdpa = device.vdpa.as_ref().and_then(|vdpa| sysfs.vdpa(&vdpa.name));
+    let mut device = Device { function, sf, vdpa, ..device.clone() };
+    device.left_out = left_out(&device, &Carriers::new());
+    Ok(device)
+}
+
+fn left_out(device: &Device, carriers: &Carriers) -> Option<LeftOut> {
+    if device.sf.is_some() {
+        LeftOut::of_subfunction(device, carriers)
+    } else {
+        LeftOut::of(&device.function, carriers)
+    }
+}
+
+/// Adds the SFs below the network functions that were found.
+fn subfunctions(sysfs: &Sysfs, devices: &mut Vec<Device>, odd: &mut Vec<pci::Error>) {
+    let functions = devices.len();
+    let is_sf = |(name, _): &(AuxName, PciAddress)| name.kind() == "sf";
+    for (name, parent) in sysfs.auxiliaries().into_iter().filter(is_sf) {
+        // They are sorted by address, as they were listed.
+        let place = devices[..functions].binary_search_by_key(&parent, |device| device.function.address);
+        let Ok(parent) = place.map(|place| devices[place].function.clone()) else { continue };
+        match sysfs.subfunction(&name, parent.address) {
+            Ok(sf) => devices.push(Device::new(parent, Some(sf))),
+            Err(error) => odd.push(error),
+        }
+    }
 }
 
 struct Reader<'a> {
@@ -88,8 +147,8 @@ impl Reader<'_> {
 
     fn index_below(&mut self, pf: PciAddress, vf: PciAddress) -> Result<Option<VfIndex>, pci::Error> {
         let vfs = match self.vfs.entry(pf) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
                 let listed = self.sysfs.vfs(pf)?;
                 new.insert(listed.into_iter().map(|(index, vf)| (vf, index)).collect())
             }
@@ -98,16 +157,10 @@ impl Reader<'_> {
     }
 }
 
-fn left_out(function: &Function, carriers: &Carriers) -> Option<LeftOut> {
-    let network = Kind::of_class(function.class) == Some(Kind::Network);
-    let route = function.netdevs.iter().find_map(|netdev| Some((netdev, carriers.get(netdev)?)));
-    match (route, &function.role) {
-        (Some((netdev, route)), _) if network => {
-            Some(LeftOut::DefaultRoute { netdev: netdev.clone(), route: route.clone() })
-        }
-        (_, Role::Pf { num_vfs: count @ 1.., .. }) if network => Some(LeftOut::HasVfs { count: *count }),
-        _ if function.driver.is_none() => Some(LeftOut::NoDriver),
-        _ => None,
+impl Roots {
+    /// Whether `proc` is the kernel's own and not a tree of files: only then is there a kernel to be asked.
+    fn is_live(&self) -> bool {
+        self.proc.join("self/ns/net").exists()
     }
 }
 

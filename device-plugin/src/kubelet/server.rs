@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use kubelet_api::device_plugin::device_plugin_server::{DevicePlugin, DevicePluginServer};
 use kubelet_api::device_plugin::{
-    AllocateRequest, AllocateResponse, ContainerAllocateResponse, Device, DevicePluginOptions, DeviceSpec,
-    Empty, HEALTHY, ListAndWatchResponse, NumaNode, PreStartContainerRequest, PreStartContainerResponse,
-    PreferredAllocationRequest, PreferredAllocationResponse, TopologyInfo, VERSION,
+    AllocateRequest, AllocateResponse, CdiDevice, ContainerAllocateResponse, Device, DevicePluginOptions,
+    DeviceSpec, Empty, HEALTHY, ListAndWatchResponse, NumaNode, PreStartContainerRequest,
+    PreStartContainerResponse, PreferredAllocationRequest, PreferredAllocationResponse, TopologyInfo,
+    VERSION,
 };
 use kubelet_api::plugin_registration::registration_server::{Registration, RegistrationServer};
 use kubelet_api::plugin_registration::{
@@ -25,7 +26,8 @@ use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 
 use super::socket::Socket;
-use crate::device_info::{Error, Grant, Host};
+use crate::device_info::cdi::Names;
+use crate::device_info::{Error, Grant, Host, Node};
 use crate::pool::Pool;
 
 /// What answers for one pool.
@@ -97,15 +99,17 @@ impl Service {
     fn grant(&self, request: &AllocateRequest) -> Result<AllocateResponse, Error> {
         let pool = self.pool();
         let containers = &request.container_requests;
-        let grants: Vec<Grant> = containers
+        let mut grants: Vec<Grant> = containers
             .iter()
             .map(|container| self.host.prepare(&pool, &container.devices_ids))
             .collect::<Result<_, _>>()?;
-        for container in containers {
-            self.host.publish(&pool, &container.devices_ids)?;
+        let mut container_responses = Vec::with_capacity(grants.len());
+        for (container, grant) in containers.iter().zip(&mut grants) {
+            let names = self.host.publish(&pool, grant)?;
+            container_responses.push(response(std::mem::take(grant), names));
             tracing::info!("{}: allocated {}", pool.config.resource, container.devices_ids.join(" "));
         }
-        Ok(AllocateResponse { container_responses: grants.into_iter().map(Into::into).collect() })
+        Ok(AllocateResponse { container_responses })
     }
 }
 
@@ -194,17 +198,25 @@ fn code(error: &Error) -> Code {
         Error::Unknown { .. } => Code::InvalidArgument,
         Error::Gone { .. } => Code::NotFound,
         Error::Unfit(_) | Error::Nodes(_) => Code::FailedPrecondition,
-        Error::File(_) => Code::Internal,
+        Error::File(_) | Error::Cdi(_) => Code::Internal,
     }
 }
 
-impl From<Grant> for ContainerAllocateResponse {
-    fn from(grant: Grant) -> Self {
-        let spec = |node: crate::device_info::Node| DeviceSpec {
-            container_path: node.container,
-            host_path: node.host,
-            permissions: "rw".to_owned(),
-        };
-        Self { envs: grant.envs, devices: grant.nodes.into_iter().map(spec).collect(), ..Self::default() }
+/// With CDI the runtime takes the nodes from the specification; to list them here too would be to give them twice.
+fn response(grant: Grant, cdi: Option<Names>) -> ContainerAllocateResponse {
+    let spec = |node: Node| DeviceSpec {
+        container_path: node.container,
+        host_path: node.host,
+        permissions: "rw".to_owned(),
+    };
+    let Some(names) = cdi else {
+        let devices = grant.nodes.into_iter().map(spec).collect();
+        return ContainerAllocateResponse { envs: grant.envs, devices, ..Default::default() };
+    };
+    ContainerAllocateResponse {
+        envs: grant.envs,
+        annotations: names.annotation.into_iter().collect(),
+        cdi_devices: names.devices.into_iter().map(|name| CdiDevice { name }).collect(),
+        ..Default::default()
     }
 }

@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::*;
 use crate::config::Config;
-use crate::inventory::{Roots, scan};
+use crate::inventory::{Needs, Roots, scan};
 
 /// Four VFs on NUMA node 0, two of them on vfio-pci, and a kubelet's folder.
 fn node(folder: &str) -> (Tree, Kubelet) {
@@ -28,13 +28,19 @@ fn pool(tree: &Tree, members: &str) -> Arc<Pool> {
     let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
     let text = format!(r#"{{"resourceList":[{{"resourceName":"net",{members}}}]}}"#);
     let config = Config::parse(text.as_bytes(), "intel.com").unwrap();
-    Arc::new(crate::pool::build(&config.pools, &scan(&roots).unwrap().snapshot).remove(0).0)
+    Arc::new(
+        crate::pool::build(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot).remove(0).0,
+    )
 }
 
 async fn open(tree: &Tree, kubelet: &Kubelet, members: &str) -> (watch::Sender<Arc<Pool>>, Open) {
     let (sender, receiver) = watch::channel(pool(tree, members));
-    let host =
-        Host { sysfs: pci::Sysfs::new(tree.sys()), dev: tree.dev(), devinfo: tree.root().join("devinfo") };
+    let host = Host {
+        sysfs: pci::Sysfs::new(tree.sys()),
+        dev: tree.dev(),
+        devinfo: tree.root().join("devinfo"),
+        cdi: None,
+    };
     let front = Front::new(kubelet.clone(), receiver, Arc::new(host));
     (sender, front.open().await.unwrap())
 }
@@ -180,7 +186,8 @@ async fn a_kubelet_that_must_be_told_is_told_each_time_it_starts() {
 async fn a_kubelet_that_is_not_there_is_named() {
     let (tree, kubelet) = node("device-plugins");
     let (_sender, receiver) = watch::channel(pool(&tree, r#""selectors":{}"#));
-    let host = Host { sysfs: pci::Sysfs::new(tree.sys()), dev: tree.dev(), devinfo: tree.root().into() };
+    let host =
+        Host { sysfs: pci::Sysfs::new(tree.sys()), dev: tree.dev(), devinfo: tree.root().into(), cdi: None };
     let error = Front::new(kubelet, receiver, Arc::new(host)).open().await.unwrap_err().to_string();
     assert!(error.contains("device-plugins/kubelet.sock: No such file"), "{error}");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::config::PoolConfig;
 use crate::inventory::{Device, Snapshot};
+use crate::selector::{Key, Selector};
 
 use super::{Pool, Why};
 
@@ -26,6 +27,29 @@ pub fn build(configs: &[PoolConfig], snapshot: &Snapshot) -> Vec<(Pool, Option<W
 impl PoolConfig {
     /// Whether the device is of the pool's kind and one of its selectors accepts it.
     pub fn accepts(&self, device: &Device) -> bool {
-        device.kind() == Some(self.kind) && self.selectors.iter().any(|selector| selector.accepts(device))
+        self.selector_of(device).is_some()
+    }
+
+    /// The first selector that accepts the device: what it comes with is said there.
+    pub fn selector_of(&self, device: &Device) -> Option<&Selector> {
+        let mut selectors = self.selectors.iter();
+        if device.kind() == Some(self.kind) {
+            selectors.find(|selector| selector.accepts(device))
+        } else {
+            None
+        }
+    }
+
+    /// Whether any selector has the key.
+    pub fn asks_for(&self, key: Key) -> bool {
+        self.selectors.iter().any(|selector| selector.asks_for(key))
+    }
+
+    /// Whether the device's DDP profile is what a selector has yet to know of it.
+    pub fn wants_profile(&self, device: &Device) -> bool {
+        let wants = |selector: &Selector| {
+            selector.asks_for(Key::DdpProfiles) && selector.accepts_before(Key::DdpProfiles, device)
+        };
+        device.kind() == Some(self.kind) && self.selectors.iter().any(wants)
     }
 }

@@ -2,13 +2,13 @@ use testkit::sysfs::Tree;
 
 use super::*;
 use crate::config::Config;
-use crate::inventory::{Roots, scan};
+use crate::inventory::{Needs, Roots, scan};
 
 /// The pools of a configuration on a node: resource names and device ids, and for empty pools why.
 fn pools(tree: &Tree, config: &str) -> Vec<(Pool, Option<Why>)> {
     let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
     let config = Config::parse(config.as_bytes(), "intel.com").unwrap();
-    build(&config.pools, &scan(&roots).unwrap().snapshot)
+    build(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot)
 }
 
 fn ids(pool: &Pool) -> Vec<String> {

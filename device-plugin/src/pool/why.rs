@@ -38,6 +38,7 @@ enum Class {
     DefaultRoute,
     HasVfs,
     NoDriver,
+    NoPfName,
     Refused(Key),
     Taken,
 }
@@ -72,6 +73,7 @@ impl Reason {
             Self::LeftOut(LeftOut::DefaultRoute { .. }) => Class::DefaultRoute,
             Self::LeftOut(LeftOut::HasVfs { .. }) => Class::HasVfs,
             Self::LeftOut(LeftOut::NoDriver) => Class::NoDriver,
+            Self::LeftOut(LeftOut::NoPfName) => Class::NoPfName,
             Self::Refused(refusal) => Class::Refused(refusal.key),
             Self::Taken { .. } => Class::Taken,
         }

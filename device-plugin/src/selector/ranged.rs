@@ -4,7 +4,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use pci::{PciAddress, VfIndex};
+use pci::PciAddress;
 
 /// The entries of one key. For one base only the first entry counts.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -81,20 +81,47 @@ impl Ranged {
         (ranged, errors)
     }
 
+    pub(super) fn is_set(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// Whether this accepts all that `other` does. Ranges of ours that meet each other are not joined.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let covered = |entry: &Entry| {
+            let same = self.entries.iter().find(|ours| ours.base == entry.base);
+            same.is_some_and(|ours| match (&ours.indexes, &entry.indexes) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(ours), Some(theirs)) => theirs.iter().all(|range| {
+                    ours.iter().any(|our| our.contains(range.start()) && our.contains(range.end()))
+                }),
+            })
+        };
+        self.entries.is_empty() || other.is_set() && other.entries.iter().all(covered)
+    }
+
+    /// Whether no entry can ever accept a device: its base is none, or no number of it can be read.
+    pub(super) fn selects_nothing(&self, base: impl Fn(&str) -> bool) -> bool {
+        let selects = |entry: &Entry| {
+            base(&entry.base) && entry.indexes.as_ref().is_none_or(|ranges| !ranges.is_empty())
+        };
+        self.is_set() && !self.entries.iter().any(selects)
+    }
+
     /// As [`Ranged::accepts`], for entries whose base is the PF's address; printed only where there is an entry.
-    pub(super) fn accepts_address(&self, pf: Option<PciAddress>, index: Option<VfIndex>) -> bool {
+    pub(super) fn accepts_address(&self, pf: Option<PciAddress>, index: Option<u32>) -> bool {
         self.entries.is_empty() || self.accepts(pf.map(|pf| pf.to_string()).as_deref(), index)
     }
 
     /// True where there is no entry, or the PF's entry has the VF's number. What has no PF is accepted by no entry.
-    pub(super) fn accepts(&self, pf: Option<&str>, index: Option<VfIndex>) -> bool {
+    pub(super) fn accepts(&self, pf: Option<&str>, index: Option<u32>) -> bool {
         if self.entries.is_empty() {
             return true;
         }
         let Some(pf) = pf else { return false };
         let Some(entry) = self.entries.iter().find(|entry| same(&entry.base, pf)) else { return false };
         let Some(indexes) = &entry.indexes else { return true };
-        index.is_some_and(|index| indexes.iter().any(|range| range.contains(&index.get())))
+        index.is_some_and(|index| indexes.iter().any(|range| range.contains(&index)))
     }
 }
 
@@ -140,7 +167,7 @@ mod tests {
     /// The VFs of `pf0`, out of the first ten, that the entries accept.
     fn of_pf0(texts: &[&str]) -> Vec<u32> {
         let (ranged, _) = Ranged::parse(texts.iter().map(ToString::to_string).collect());
-        (0..10).filter(|index| ranged.accepts(Some("pf0"), Some(VfIndex::new(*index)))).collect()
+        (0..10).filter(|index| ranged.accepts(Some("pf0"), Some(*index))).collect()
     }
 
     fn errors(text: &str) -> Vec<RangeError> {

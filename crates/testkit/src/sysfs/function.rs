@@ -98,11 +98,7 @@ impl Function {
 
     /// Adds a network device.
     pub fn netdev(self, name: &str) -> Self {
-        let dir = self.dir().join("net").join(name);
-        fs::create_dir_all(&dir).expect("a network device");
-        let class = self.sys.join("class/net").join(name);
-        // A name may stand in several network namespaces, but in this one only once.
-        let _ = symlink(format!("../../bus/pci/devices/{}/net/{name}", self.address), class);
+        super::below::write_netdev(&self.sys, &self.dir().join("net").join(name), name);
         self
     }
 

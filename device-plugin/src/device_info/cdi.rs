@@ -1,0 +1,188 @@
+//! Container Device Interface: a specification file for each pool, and the names by which a runtime finds devices in them.
+//! It must not hold what a container gets in any other way than as files: the runtime reads them, not us.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::NamedTempFile;
+
+use crate::config::{PoolConfig, Resource};
+use crate::inventory::Kind;
+
+use super::Node;
+
+mod spec;
+
+/// What every file of ours begins with, as the Go plugin's do.
+const PREFIX: &str = "sriov-dp-";
+
+/// The longest name of an annotation, behind its prefix (`k8s.io/apimachinery`, `qualifiedNameMaxLength`).
+const LONGEST_KEY: usize = 63;
+
+/// Devices cannot be handed out by CDI.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The prefix is no vendor of CDI's.
+    #[error(
+        "pool {pool}: {vendor:?} is no CDI vendor, which is letters, digits, '_', '-' and '.', a letter first and a letter or digit last; change resourcePrefix"
+    )]
+    Vendor {
+        /// The pool.
+        pool: Resource,
+        /// Its prefix.
+        vendor: String,
+    },
+    /// The file cannot be written.
+    #[error("pool {pool}: cannot write the CDI specification {path}: {source}; is --cdi-dir writable?")]
+    Write {
+        /// The pool.
+        pool: Resource,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The files in one folder, and what is in them.
+#[derive(Debug)]
+pub struct Cdi {
+    dir: PathBuf,
+    written: Mutex<HashMap<Resource, BTreeMap<String, Vec<Node>>>>,
+}
+
+/// How a runtime is told of the devices of one container.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Names {
+    /// Fully qualified, for the field of the kubelet's API.
+    pub devices: Vec<String>,
+    /// The same as an annotation, for kubelets and runtimes without that field.
+    pub annotation: Option<(String, String)>,
+}
+
+impl Cdi {
+    /// Files in `dir`.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, written: Mutex::default() }
+    }
+
+    /// Removes the files that an earlier run has left for pools that are no more. The others are written over, so that a
+    /// runtime finds a running pod's devices at every moment.
+    pub fn remove_others(&self, pools: &[&PoolConfig]) {
+        let ours: Vec<String> = pools.iter().map(|pool| file_name(pool)).collect();
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(PREFIX) && !ours.contains(&name) {
+                match fs::remove_file(entry.path()) {
+                    Ok(()) => tracing::debug!("removed {}, which no pool has", entry.path().display()),
+                    Err(error) => tracing::warn!("cannot remove {}: {error}", entry.path().display()),
+                }
+            }
+        }
+    }
+
+    /// Writes the file of a pool anew, with these devices and no others.
+    pub fn replace(&self, pool: &PoolConfig, devices: BTreeMap<String, Vec<Node>>) -> Result<(), Error> {
+        self.write(pool, &devices)?;
+        self.written().insert(pool.resource.clone(), devices);
+        Ok(())
+    }
+
+    /// Writes the file again where one of these devices has other nodes than it says.
+    pub fn update(&self, pool: &PoolConfig, devices: BTreeMap<String, Vec<Node>>) -> Result<(), Error> {
+        let mut all = self.written().get(&pool.resource).cloned().unwrap_or_default();
+        if devices.iter().all(|(id, nodes)| all.get(id) == Some(nodes)) {
+            return Ok(());
+        }
+        all.extend(devices);
+        self.replace(pool, all)
+    }
+
+    fn write(&self, pool: &PoolConfig, devices: &BTreeMap<String, Vec<Node>>) -> Result<(), Error> {
+        let vendor = pool.resource.prefix();
+        if !is_vendor(vendor) {
+            return Err(Error::Vendor { pool: pool.resource.clone(), vendor: vendor.to_owned() });
+        }
+        let path = self.dir.join(file_name(pool));
+        put(&self.dir, &path, &spec::text(&kind(pool), devices)).map_err(|source| Error::Write {
+            pool: pool.resource.clone(),
+            path,
+            source,
+        })
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<Resource, BTreeMap<String, Vec<Node>>>> {
+        // A panic between two maps leaves none half made.
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The names of devices of a pool. Every pool has an annotation of its own: a kubelet keeps one of two with one key, which
+/// is how the Go plugin loses a pool.
+pub fn names(pool: &PoolConfig, ids: &[String]) -> Names {
+    let kind = kind(pool);
+    let devices: Vec<String> = ids.iter().map(|id| format!("{kind}={id}")).collect();
+    let annotation = (!devices.is_empty()).then(|| (annotation_key(pool), devices.join(",")));
+    Names { devices, annotation }
+}
+
+/// `cdi.k8s.io/<prefix>_<class>_<name>`; what is too long ends in a number made of the whole.
+pub fn annotation_key(pool: &PoolConfig) -> String {
+    let mut key = format!("{}_{}_{}", pool.resource.prefix(), class(pool.kind), pool.resource.name());
+    if key.len() > LONGEST_KEY {
+        // FNV-1a: the same on every node and in every version.
+        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let kept = key.floor_char_boundary(LONGEST_KEY - 17);
+        key = format!("{}-{hash:016x}", &key[..kept]);
+    }
+    // A name may end in '-' or '_', a key may not.
+    if key.ends_with(['-', '_', '.']) {
+        key.pop();
+        key.push('0');
+    }
+    format!("cdi.k8s.io/{key}")
+}
+
+fn kind(pool: &PoolConfig) -> String {
+    format!("{}/{}", pool.resource.prefix(), class(pool.kind))
+}
+
+fn class(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Network => "net-pci",
+        Kind::Accelerator => "net-accel",
+        Kind::Subfunction => "net-sf",
+    }
+}
+
+fn file_name(pool: &PoolConfig) -> String {
+    let resource = &pool.resource;
+    format!("{PREFIX}{}-{}-{}.yaml", resource.prefix(), class(pool.kind), resource.name()).replace('/', "-")
+}
+
+/// `validateVendorOrClassName` of CDI's `pkg/parser`.
+pub fn is_vendor(text: &str) -> bool {
+    let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(inside)
+}
+
+/// Readable by root alone, as the Go plugin's; whole or not at all.
+fn put(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    let mut file = NamedTempFile::new_in(dir)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! What a device is beside its own attributes, and costs more than those to know: link type, keys, profiles, RDMA, vDPA.
+//! It must not be asked where no configuration wants it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::Path;
+
+use netlink::EswitchMode;
+use pci::{PciAddress, Role, Sysfs};
+
+use super::kernel::Kernel;
+use super::{Device, Needs, ddptool};
+
+/// Answers, each asked for once.
+pub(super) struct Details<'a> {
+    sysfs: &'a Sysfs,
+    kernel: Kernel,
+    pf_names: HashMap<PciAddress, Option<String>>,
+    ddp: HashMap<PciAddress, Option<String>>,
+    vdpa: BTreeMap<PciAddress, String>,
+}
+
+impl<'a> Details<'a> {
+    pub(super) fn new(sysfs: &'a Sysfs, mut kernel: Kernel, needs: &Needs<'_>) -> Self {
+        let mut vdpa = BTreeMap::new();
+        if needs.vdpa {
+            // The kernel's word first; sysfs for the drivers that have no management device.
+            vdpa = kernel.vdpa_devices();
+            for (name, function) in sysfs.vdpa_devices() {
+                vdpa.entry(function).or_insert(name);
+            }
+        }
+        Self { sysfs, kernel, pf_names: HashMap::new(), ddp: HashMap::new(), vdpa }
+    }
+
+    /// Fills in what is needed.
+    pub(super) fn complete(&mut self, device: &mut Device, needs: &Needs<'_>) {
+        let function = device.function.address;
+        if let Some(root) = device.root() {
+            device.pf_name = self.pf_name(root);
+        }
+        if needs.link_types {
+            device.link_type = self.link_type(device);
+        }
+        if needs.p_keys {
+            device.pkey = self.pkey(device);
+        }
+        if needs.rdma && device.rdma().is_empty() {
+            device.rdma_enabled = match &device.sf {
+                Some(sf) => self.kernel.rdma_enabled("auxiliary", &sf.name.to_string()),
+                None => self.kernel.rdma_enabled("pci", &function.to_string()),
+            };
+        }
+        if device.sf.is_none() {
+            device.vdpa = self.vdpa.get(&function).and_then(|name| self.sysfs.vdpa(name));
+            if needs.ddp.is_some_and(|wanted| wanted(device)) {
+                device.ddp_profile = self.ddp_profile(device);
+            }
+        }
+    }
+
+    fn pf_name(&mut self, pf: PciAddress) -> Option<String> {
+        if let Some(known) = self.pf_names.get(&pf) {
+            return known.clone();
+        }
+        let name = self.uplink(pf);
+        self.pf_names.insert(pf, name.clone());
+        name
+    }
+
+    /// The first network device of a PF; with a switch in it, of the uplink and the representors the uplink.
+    fn uplink(&mut self, pf: PciAddress) -> Option<String> {
+        let netdevs = self.sysfs.netdevs(pf);
+        let dir = self.sysfs.function_dir(pf).join("net");
+        if netdevs.len() > 1 && self.kernel.eswitch_mode(pf) != Some(EswitchMode::Legacy) {
+            let uplink = netdevs.iter().find(|netdev| is_uplink(&dir.join(netdev)));
+            if uplink.is_some() {
+                return uplink.cloned();
+            }
+        }
+        netdevs.into_iter().next()
+    }
+
+    /// The device's own, or else its PF's. `type` is what rtnetlink has in `ifi_type` (`dev->type` in both).
+    fn link_type(&mut self, device: &Device) -> Option<String> {
+        let own = match &device.sf {
+            Some(sf) => self.sysfs.auxiliary_dir(&sf.name),
+            None => self.sysfs.function_dir(device.function.address),
+        };
+        let of = |dir: &Path, netdev: &str| {
+            let number = fs::read_to_string(dir.join("net").join(netdev).join("type")).ok()?;
+            Some(link_type_name(number.trim().parse().ok()?))
+        };
+        let found = device.netdevs().first().and_then(|netdev| of(&own, netdev));
+        found.or_else(|| of(&self.sysfs.function_dir(device.root()?), device.pf_name.as_deref()?))
+    }
+
+    /// The key at index 0 of the first port, as the kernel prints it.
+    fn pkey(&mut self, device: &Device) -> Option<String> {
+        if self.link_type(device).as_deref() != Some("infiniband") {
+            return None;
+        }
+        let first = device.rdma().first()?;
+        let dir = self.sysfs.function_dir(device.function.address);
+        let text = fs::read_to_string(dir.join("infiniband").join(first).join("ports/1/pkeys/0")).ok()?;
+        Some(text.trim().to_owned())
+    }
+
+    /// devlink of the function, then of its PF, then the tool.
+    fn ddp_profile(&mut self, device: &Device) -> Option<String> {
+        let function = device.function.address;
+        let known = match device.function.role {
+            Role::Vf { pf, .. } => {
+                let of_pf = || self.kernel.ddp_profile(pf);
+                let by_pf = self.ddp.entry(pf).or_insert_with(of_pf).clone();
+                self.kernel.ddp_profile(function).or(by_pf)
+            }
+            Role::Pf { .. } | Role::Plain => self.kernel.ddp_profile(function),
+        };
+        known.or_else(|| ddptool::profile(function))
+    }
+}
+
+/// The port of a switch that leads out is named `p` and a number; representors are `pf0vf3`, `pf0sf88`, `c1pf0vf3`
+/// (`devlink_nl_port_attrs_put` and `__devlink_port_phys_port_name_get`, net/devlink/port.c).
+fn is_uplink(dir: &Path) -> bool {
+    // Reading fails with EOPNOTSUPP where there is no switch.
+    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default().trim().to_owned();
+    let port = read("phys_port_name");
+    let number = port.strip_prefix('p').unwrap_or_default();
+    !read("phys_switch_id").is_empty()
+        && !number.is_empty()
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// `ARPHRD_*` of `include/uapi/linux/if_arp.h` under the names that the Go plugin's library gives them.
+fn link_type_name(number: u16) -> String {
+    match number {
+        0 => "generic".to_owned(),
+        1 => "ether".to_owned(),
+        24 => "ieee1394".to_owned(),
+        32 => "infiniband".to_owned(),
+        256 => "slip".to_owned(),
+        512 => "ppp".to_owned(),
+        772 => "loopback".to_owned(),
+        801 => "ieee802.11".to_owned(),
+        65534 => "none".to_owned(),
+        65535 => "void".to_owned(),
+        other => format!("unknown{other}"),
+    }
+}
