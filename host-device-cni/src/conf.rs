@@ -14,6 +14,12 @@ use serde_json::Value;
 pub(crate) struct Conf {
     pub(crate) device: DeviceKey,
     pub(crate) dns: Dns,
+    /// Give the link's addresses and routes back with it.
+    pub(crate) restore_addresses: bool,
+    /// Have the pod use the addresses and routes that the link had on the host.
+    pub(crate) use_interface_network: bool,
+    /// Move the link even where the node's default route leads through it.
+    pub(crate) allow_default_route: bool,
 }
 
 /// How the device is named.
@@ -61,6 +67,12 @@ struct Wire {
     #[serde(rename = "runtimeConfig")]
     runtime: Option<Runtime>,
     dns: Option<Dns>,
+    #[serde(rename = "restoreAddresses")]
+    restore_addresses: Option<bool>,
+    #[serde(rename = "useInterfaceNetwork")]
+    use_interface_network: bool,
+    #[serde(rename = "allowDefaultRoute")]
+    allow_default_route: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -70,7 +82,17 @@ struct Runtime {
     device_id: Option<String>,
 }
 
-const KEYS: [&str; 6] = ["device", "hwaddr", "kernelpath", "pciBusID", "runtimeConfig", "dns"];
+const KEYS: [&str; 9] = [
+    "device",
+    "hwaddr",
+    "kernelpath",
+    "pciBusID",
+    "runtimeConfig",
+    "dns",
+    "restoreAddresses",
+    "useInterfaceNetwork",
+    "allowDefaultRoute",
+];
 
 impl Conf {
     /// Reads the request's configuration.
@@ -103,7 +125,13 @@ impl Wire {
         } else {
             return Err(ConfError::NoDevice);
         };
-        Ok(Conf { device, dns: self.dns.unwrap_or_default() })
+        Ok(Conf {
+            device,
+            dns: self.dns.unwrap_or_default(),
+            restore_addresses: self.restore_addresses.unwrap_or(true),
+            use_interface_network: self.use_interface_network,
+            allow_default_route: self.allow_default_route,
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use attachment::Host;
-use netlink::{IfName, Link, MacAddr};
+use netlink::{IfName, Link, MacAddr, SavedNetwork};
 use pci::PciAddress;
 
 use crate::conf::DeviceKey;
@@ -18,6 +18,8 @@ pub(crate) struct Observed {
     pub(crate) function: Option<PciAddress>,
     /// Its link; `None` under a userspace driver.
     pub(crate) link: Option<Link>,
+    /// The addresses and routes that it has on the host.
+    pub(crate) network: SavedNetwork,
 }
 
 /// Why there is no such device.
@@ -42,6 +44,11 @@ pub(crate) enum ObserveError {
     Unknown { id: String },
     #[error("failed to find host device: {0}")]
     Host(#[from] attachment::Error),
+    #[error(
+        "{name} carries this node's default route (table {table}): without it the node is cut off; name another device, or \
+         say \"allowDefaultRoute\": true"
+    )]
+    DefaultRoute { name: String, table: u32 },
 }
 
 /// The name under which the device is claimed, without a look at its link: that may be in a pod.
@@ -50,13 +57,30 @@ pub(crate) fn claimed_as(host: &mut Host, key: &DeviceKey) -> Option<String> {
         DeviceKey::Pci(address) => Some(address.to_string()),
         DeviceKey::Allocated(id) => Some(id.clone()),
         DeviceKey::Name(_) | DeviceKey::Mac(_) | DeviceKey::KernelPath(_) => {
-            observe(host, key).ok().map(|observed| observed.device)
+            find(host, key).ok().map(|observed| observed.device)
         }
     }
 }
 
-/// Looks the device up.
+/// Looks the device up, with the addresses and routes that it has.
 pub(crate) fn observe(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
+    let mut observed = find(host, key)?;
+    if let Some(link) = &observed.link {
+        observed.network = host.netlink.save_network(link.index)?;
+    }
+    Ok(observed)
+}
+
+/// Refuses the link through which the node itself reaches the world.
+pub(crate) fn refuse_default_route(host: &mut Host, link: &Link) -> Result<(), ObserveError> {
+    let routes = host.netlink.default_routes()?;
+    match routes.iter().find(|route| route.link == link.index) {
+        Some(route) => Err(ObserveError::DefaultRoute { name: link.name.clone(), table: route.table }),
+        None => Ok(()),
+    }
+}
+
+fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
     match key {
         DeviceKey::Name(name) => Ok(of_link(host.netlink.link_by_name(name)?)),
         DeviceKey::Mac(mac) => {
@@ -76,7 +100,7 @@ pub(crate) fn observe(host: &mut Host, key: &DeviceKey) -> Result<Observed, Obse
 fn of_link(link: Link) -> Observed {
     let function: Option<PciAddress> = link.parent.as_ref().and_then(|parent| parent.parse().ok());
     let device = function.map_or_else(|| link.name.clone(), |function| function.to_string());
-    Observed { device, function, link: Some(link) }
+    Observed { device, function, link: Some(link), network: SavedNetwork::default() }
 }
 
 fn of_function(host: &mut Host, address: PciAddress) -> Result<Observed, ObserveError> {
@@ -87,7 +111,12 @@ fn of_function(host: &mut Host, address: PciAddress) -> Result<Observed, Observe
         let link = host.link_of(address)?;
         Some(link.ok_or(ObserveError::NoNetdev { address, driver: function.driver })?)
     };
-    Ok(Observed { device: address.to_string(), function: Some(address), link })
+    Ok(Observed {
+        device: address.to_string(),
+        function: Some(address),
+        link,
+        network: SavedNetwork::default(),
+    })
 }
 
 fn of_auxiliary(host: &mut Host, id: &str) -> Result<Observed, ObserveError> {
@@ -96,7 +125,7 @@ fn of_auxiliary(host: &mut Host, id: &str) -> Result<Observed, ObserveError> {
         return Err(ObserveError::Unknown { id: id.to_owned() });
     }
     let link = first_below(host, &dir)?;
-    Ok(Observed { device: id.to_owned(), function: None, link: Some(link) })
+    Ok(Observed { device: id.to_owned(), function: None, link: Some(link), network: SavedNetwork::default() })
 }
 
 /// The first network device in `<dir>/net`.

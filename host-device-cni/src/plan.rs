@@ -4,13 +4,17 @@
 use attachment::{LinkBefore, MacBefore, Step, Undo};
 use netlink::{IfName, ParseIfNameError};
 
+use crate::conf::Conf;
 use crate::observe::Observed;
 
 /// The steps of an ADD: one message moves the link, gives it the pod's name, and its host name as the alias, by which the
 /// Go plugin too finds the way back. A device under a userspace driver needs none.
-pub(crate) fn plan(observed: &Observed, ifname: &IfName) -> Result<Vec<Step>, ParseIfNameError> {
+pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<Vec<Step>, ParseIfNameError> {
     let Some(link) = &observed.link else { return Ok(Vec::new()) };
     let mut steps = Vec::new();
+    if conf.restore_addresses && !observed.network.is_empty() {
+        steps.push(Step::Remember(Undo::Network(observed.network.clone())));
+    }
     if link.up {
         steps.push(Step::Remember(Undo::Up));
     }
@@ -34,16 +38,32 @@ pub(crate) fn plan(observed: &Observed, ifname: &IfName) -> Result<Vec<Step>, Pa
 
 #[cfg(test)]
 mod tests {
-    use netlink::Link;
+    use netlink::{Link, SavedNetwork};
 
     use super::*;
+    use crate::conf::DeviceKey;
+
+    fn conf() -> Conf {
+        Conf {
+            device: DeviceKey::Name("eth1".parse().unwrap()),
+            dns: cni::Dns::default(),
+            restore_addresses: true,
+            use_interface_network: false,
+            allow_default_route: false,
+        }
+    }
 
     #[test]
     fn a_link_moves_under_its_host_name_as_alias() {
         let link =
             Link { index: 3, name: "eth1".into(), up: true, alias: "uplink".into(), ..Link::default() };
-        let observed = Observed { device: "eth1".into(), function: None, link: Some(link) };
-        let steps = plan(&observed, &"net1".parse().unwrap()).unwrap();
+        let observed = Observed {
+            device: "eth1".into(),
+            function: None,
+            link: Some(link),
+            network: SavedNetwork::default(),
+        };
+        let steps = plan(&conf(), &observed, &"net1".parse().unwrap()).unwrap();
         let [Step::Remember(Undo::Up), Step::Move { alias, before, .. }] = &steps[..] else {
             panic!("{steps:?}")
         };
@@ -52,7 +72,12 @@ mod tests {
 
     #[test]
     fn a_device_without_a_link_stays() {
-        let observed = Observed { device: "0000:00:06.0".into(), function: None, link: None };
-        assert_eq!(plan(&observed, &"net1".parse().unwrap()).unwrap(), []);
+        let observed = Observed {
+            device: "0000:00:06.0".into(),
+            function: None,
+            link: None,
+            network: SavedNetwork::default(),
+        };
+        assert_eq!(plan(&conf(), &observed, &"net1".parse().unwrap()).unwrap(), []);
     }
 }

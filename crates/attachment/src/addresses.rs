@@ -66,7 +66,9 @@ fn settle(watch: &Watch, netlink: &mut Netlink, link: &Link) -> Result<(), Error
 fn to_kernel(route: &cni::Route, outcome: &Outcome, link: &Link) -> Route {
     let v4 = route.dst.addr().is_ipv4();
     let gateways = outcome.ips.iter().filter_map(|ip| ip.gateway);
-    let gateway = route.gw.or_else(|| gateways.into_iter().find(|gateway: &IpAddr| gateway.is_ipv4() == v4));
+    let on_link = route.scope == Some(RouteScope::LINK.0);
+    let of_subnet = || gateways.into_iter().find(|gateway: &IpAddr| gateway.is_ipv4() == v4 && !on_link);
+    let gateway = route.gw.or_else(of_subnet);
     Route {
         destination: route.dst,
         gateway,

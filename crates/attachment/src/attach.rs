@@ -26,6 +26,8 @@ pub struct Plan {
     pub link: Option<Link>,
     /// The interface to report. An empty MAC is filled with the link's.
     pub interface: Interface,
+    /// Addresses and routes that the pod gets beside IPAM's.
+    pub inherited: Outcome,
     /// The name servers to report instead of IPAM's; `None` keeps those.
     pub dns: Option<Dns>,
     /// Announce the pod's addresses to its neighbours, and have the kernel do so from then on.
@@ -59,7 +61,7 @@ pub fn attach(
     plan: &Plan,
 ) -> Result<Outcome, AttachError> {
     let untouched = |source| AttachError { stage: Stage::Prepare, source, left: None };
-    if plan.record.ipam.is_none() {
+    if plan.record.ipam.is_none() && plan.inherited.ips.is_empty() {
         // Found out before anything is touched, not after.
         result(plan, None, Outcome::default())
             .to_json(request.conf.version)
@@ -94,11 +96,13 @@ fn attach_recorded(
     let moved = apply(&plan.steps, host, pod, plan.link.as_ref(), journal)?;
     let link =
         moved.map(|link| bring_up(pod, plan, &link)).transpose().map_err(|error| (Stage::Move, error))?;
-    let Some(ipam) = &plan.record.ipam else { return Ok(result(plan, link.as_ref(), Outcome::default())) };
-    let leased = lease(request, ipam).map_err(|error| (Stage::Ipam, error))?;
+    let leased = match &plan.record.ipam {
+        Some(ipam) => lease(request, ipam).map_err(|error| (Stage::Ipam, error))?,
+        None => Outcome::default(),
+    };
     let outcome = result(plan, link.as_ref(), leased);
     outcome.to_json(request.conf.version).map_err(|error| (Stage::Addresses, error.into()))?;
-    if let Some(link) = &link {
+    if let Some(link) = link.as_ref().filter(|_| !outcome.ips.is_empty()) {
         let configured = addresses::configure(&pod.netns, &mut pod.netlink, link, &outcome);
         configured.map_err(|error| (Stage::Addresses, error))?;
         if plan.announce {
@@ -138,6 +142,8 @@ fn result(plan: &Plan, link: Option<&Link>, mut outcome: Outcome) -> Outcome {
         interface.mac = mac.to_string();
     }
     outcome.interfaces = vec![interface];
+    outcome.ips.extend(plan.inherited.ips.iter().cloned());
+    outcome.routes.extend(plan.inherited.routes.iter().cloned());
     if let Some(dns) = plan.dns.clone().filter(|_| plan.record.ipam.is_some()) {
         outcome.dns = dns;
     }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use cni::Request;
-use netlink::{IfName, MacAddr, Netns, NetnsId, ParseIfNameError, VfAttribute};
+use netlink::{IfName, MacAddr, Netns, NetnsId, ParseIfNameError, SavedNetwork, VfAttribute};
 use pci::PciAddress;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -97,6 +97,8 @@ pub struct MacBefore {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Undo {
+    /// The addresses and routes that the link had on the host.
+    Network(SavedNetwork),
     /// The link was up on the host.
     Up,
     /// An attribute that the PF held for the VF.

@@ -38,6 +38,10 @@ pub(crate) fn restore(host: &mut Host, record: &Record) -> Restored {
             }
             Undo::Vf(before) => record.pf.map_or(Ok(()), |pf| restore_vf(host, pf, before)),
             Undo::Mac(before) => mac::restore(host, record.pf, home.as_ref(), before),
+            Undo::Network(saved) => {
+                let errors = home.as_ref().map(|link| host.netlink.restore_network(link.index, saved));
+                Error::all(errors.into_iter().flatten().map(Error::from).collect()).map_or(Ok(()), Err)
+            }
             Undo::Up => home.as_ref().map_or(Ok(()), |link| up(host, link)),
         };
         restored.errors.extend(done.err());

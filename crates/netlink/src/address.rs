@@ -58,7 +58,7 @@ impl Netlink {
     }
 }
 
-fn read(message: &AddressMessage) -> Option<Address> {
+pub(crate) fn read(message: &AddressMessage) -> Option<Address> {
     let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
     let (mut local, mut peer) = (None, None);
     for attribute in &message.attributes {

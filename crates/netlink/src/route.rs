@@ -1,12 +1,14 @@
 //! Routes through a link.
 //! It must not decide which routes a pod gets.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::address::family;
 use crate::error::Error;
@@ -67,5 +69,41 @@ impl Netlink {
             message.attributes.push(RouteAttribute::Table(table));
         }
         self.change("add route", RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_APPEND)
+    }
+}
+
+/// A route as the kernel tells it; `None` where it is of no IP family.
+pub(crate) fn read(message: &RouteMessage, link: u32) -> Option<Route> {
+    let header = &message.header;
+    let unspecified = match header.address_family {
+        AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    let (mut to, mut gateway, mut table, mut priority) = (unspecified, None, u32::from(header.table), None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(found) => to = address(found)?,
+            RouteAttribute::Gateway(found) => gateway = address(found),
+            RouteAttribute::Table(found) => table = *found,
+            RouteAttribute::Priority(found) => priority = Some(*found),
+            _ => {}
+        }
+    }
+    Some(Route {
+        destination: IpNet::new(to, header.destination_prefix_length).ok()?,
+        gateway,
+        link,
+        table: (table != u32::from(RouteHeader::RT_TABLE_MAIN)).then_some(table),
+        scope: Some(RouteScope(header.scope.into())),
+        priority,
+    })
+}
+
+fn address(found: &RouteAddress) -> Option<IpAddr> {
+    match found {
+        RouteAddress::Inet(v4) => Some(IpAddr::V4(*v4)),
+        RouteAddress::Inet6(v6) => Some(IpAddr::V6(*v6)),
+        _ => None,
     }
 }

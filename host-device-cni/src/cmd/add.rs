@@ -4,12 +4,12 @@
 use std::path::Path;
 
 use attachment::{Host, Owner, Paths, Plan, Record, Sandbox, Step, Store};
-use cni::{Interface, Outcome, Request};
+use cni::{Interface, IpConfig, Outcome, Request};
 use netlink::Netns;
 
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::observe::{Observed, claimed_as, observe};
+use crate::observe::{Observed, claimed_as, observe, refuse_default_route};
 use crate::plan::plan;
 
 pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Outcome, Error> {
@@ -23,6 +23,9 @@ pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Out
         attachment::free(request, store, &mut host, device)?;
     }
     let observed = observe(&mut host, &conf.device)?;
+    if let Some(link) = observed.link.as_ref().filter(|_| !conf.allow_default_route) {
+        refuse_default_route(&mut host, link)?;
+    }
     let planned = make_plan(request, &conf, &observed, &netns)?;
     let attached = attachment::attach(request, store, &mut host, netns, &planned);
     let name = observed.link.map(|link| link.name).unwrap_or(observed.device);
@@ -31,7 +34,7 @@ pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Out
 
 fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns) -> Result<Plan, Error> {
     let owner = Owner::of(request).map_err(Error::IfName)?;
-    let steps = plan(observed, &owner.ifname)?;
+    let steps = plan(conf, observed, &owner.ifname)?;
     let interface = Interface {
         name: request.ifname.clone(),
         mac: String::new(),
@@ -55,8 +58,28 @@ fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns)
         steps,
         link: observed.link.clone(),
         interface,
+        inherited: inherited(conf, observed),
         dns: (!conf.dns.is_empty()).then(|| conf.dns.clone()),
         announce: false,
         optimistic: false,
     })
+}
+
+/// The addresses and routes that the pod is to take over, where it is to: a cloud NIC's come from the cloud.
+fn inherited(conf: &Conf, observed: &Observed) -> Outcome {
+    let mut outcome = Outcome::default();
+    if !conf.use_interface_network {
+        return outcome;
+    }
+    let (network, link) = (&observed.network, observed.link.as_ref().map_or(0, |link| link.index));
+    let ip = |address| IpConfig { address, gateway: None, interface: None };
+    outcome.ips = network.addresses().into_iter().map(ip).collect();
+    outcome.routes = network.routes(link).iter().map(to_result).collect();
+    outcome
+}
+
+fn to_result(route: &netlink::Route) -> cni::Route {
+    let scope = route.scope.map(|scope| scope.0);
+    let (dst, gw, priority, table) = (route.destination, route.gateway, route.priority, route.table);
+    cni::Route { dst, gw, mtu: None, advmss: None, priority, table, scope }
 }

@@ -2,5 +2,6 @@
 
 mod attach;
 mod kill;
+mod network;
 mod node;
 mod refuse;

@@ -56,6 +56,7 @@ fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns)
         steps,
         link: observed.link.clone(),
         interface,
+        inherited: Outcome::default(),
         dns: None,
         announce: true,
         optimistic: conf.mac.is_some(),
