@@ -30,6 +30,7 @@ const PACKAGES: &[Package] = &[
         why: "emulates the node with its SR-IOV NICs; from backports",
         at_least: Some("1:8.0"),
     },
+    package("iproute2", "makes the network namespaces of the tests"),
     package("mmdebstrap", "builds the node's Debian root"),
     package("squashfs-tools", "packs that root into one read-only file"),
     package("kmod", "reads which kernel module needs which"),
