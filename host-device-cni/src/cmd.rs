@@ -2,6 +2,8 @@
 //! It must not know how a step is done.
 
 mod add;
+mod check;
+mod del;
 
 use attachment::{Paths, Store};
 use cni::{Outcome, Plugin, Request};
@@ -30,6 +32,18 @@ impl Plugin for HostDevice {
     }
 
     fn del(&self, request: &Request) -> Result<(), cni::Error> {
-        Ok(attachment::detach(request, &self.store(), &self.paths).map_err(Error::Attachment)?)
+        Ok(del::del(&self.paths, &self.store(), request)?)
+    }
+
+    fn check(&self, request: &Request) -> Result<(), cni::Error> {
+        check::check(&self.paths, request)
+    }
+
+    fn status(&self, request: &Request) -> Result<(), cni::Error> {
+        check::status(&self.paths, request)
+    }
+
+    fn gc(&self, request: &Request) -> Result<(), cni::Error> {
+        Ok(attachment::gc(request, &self.store(), &self.paths).map_err(Error::Attachment)?)
     }
 }

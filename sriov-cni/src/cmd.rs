@@ -2,6 +2,7 @@
 //! It must not know how a step is done.
 
 mod add;
+mod check;
 
 use attachment::{Paths, Store};
 use cni::{Outcome, Plugin, Request};
@@ -31,5 +32,13 @@ impl Plugin for Sriov {
 
     fn del(&self, request: &Request) -> Result<(), cni::Error> {
         Ok(attachment::detach(request, &self.store(), &self.paths).map_err(Error::Attachment)?)
+    }
+
+    fn check(&self, request: &Request) -> Result<(), cni::Error> {
+        check::check(&self.paths, request)
+    }
+
+    fn gc(&self, request: &Request) -> Result<(), cni::Error> {
+        Ok(attachment::gc(request, &self.store(), &self.paths).map_err(Error::Attachment)?)
     }
 }

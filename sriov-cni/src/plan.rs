@@ -63,6 +63,17 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
     Ok(steps)
 }
 
+/// The attributes that the PF is to hold.
+pub(crate) fn wanted(conf: &Conf) -> Vec<VfAttribute> {
+    let vlan = conf.vlan.map(|vlan| VfAttribute::Vlan { vlan: vlan.id, qos: vlan.qos, proto: vlan.proto });
+    let rate = conf.rate.map(|rate| VfAttribute::Rate { min: rate.min, max: rate.max });
+    let mac = conf.mac.clone().map(VfAttribute::Mac);
+    let spoofchk = conf.spoofchk.map(VfAttribute::Spoofchk);
+    let trust = conf.trust.map(VfAttribute::Trust);
+    let link_state = conf.link_state.map(VfAttribute::LinkState);
+    [vlan, mac, rate, spoofchk, trust, link_state].into_iter().flatten().collect()
+}
+
 /// The MAC to report: the one asked for, else the link's; for a VF without a link the PF's, where it holds one.
 pub(crate) fn reported_mac(conf: &Conf, observed: &Observed) -> Option<MacAddr> {
     let own = observed.link.as_ref().and_then(|link| link.mac.clone());

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::paths::Paths;
 use crate::record::{Owner, Record, Sandbox};
-use crate::restore;
+use crate::restore::{self, Restored};
 use crate::store::{Claim, Store};
 
 /// Detaches what the request is about. Succeeds where there is nothing (any more).
@@ -48,6 +48,11 @@ pub(crate) fn undo_without_lease(store: &Store, host: &mut Host, owner: &Owner) 
     }
 }
 
+/// Puts back what a record says that no program wrote: one made up for a pod of the Go plugin's.
+pub fn bring_back(host: &mut Host, record: &Record) -> Result<(), Error> {
+    tell(record, restore::restore(host, record))
+}
+
 /// Puts the device back and gives the claim up, where the claim is this record's.
 fn put_back(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error> {
     match store.claim(&record.device)? {
@@ -57,7 +62,12 @@ fn put_back(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error
         // Killed before the claim, so before any change; or undone already. Half-written files go.
         None => return store.drop_claim(&record.device),
     }
-    let restored = restore::restore(host, record);
+    tell(record, restore::restore(host, record))?;
+    store.drop_claim(&record.device)
+}
+
+/// Notices go to standard error, errors to the caller.
+fn tell(record: &Record, restored: Restored) -> Result<(), Error> {
     if restored.gone {
         eprintln!(
             "{}: the function is gone from this node; only its addresses and records are released",
@@ -67,10 +77,7 @@ fn put_back(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error
     for notice in restored.notices {
         eprintln!("{notice}");
     }
-    match Error::all(restored.errors) {
-        None => store.drop_claim(&record.device),
-        Some(error) => Err(error),
-    }
+    Error::all(restored.errors).map_or(Ok(()), Err)
 }
 
 /// A claim names its owner; one that the Go plugin wrote names the namespace.

@@ -4,8 +4,10 @@
 mod addresses;
 mod announce;
 mod attach;
+mod check;
 mod detach;
 mod error;
+mod gc;
 mod host;
 mod journal;
 mod mac;
@@ -19,11 +21,14 @@ mod store;
 mod sysctl;
 
 pub use attach::{AttachError, Plan, attach};
-pub use detach::detach;
+pub use check::{CheckError, check};
+pub use detach::{bring_back, detach};
 pub use error::Error;
+pub use gc::gc;
 pub use host::Host;
 pub use paths::Paths;
 pub use record::{LinkBefore, MacBefore, Owner, Pf, Record, Sandbox, Undo};
 pub use recover::free;
+pub use restore::holds;
 pub use step::{Stage, Step};
 pub use store::{Claim, Foreign, Lock, Store};

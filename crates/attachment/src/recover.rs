@@ -40,7 +40,7 @@ fn is_alive(claim: &Claim, record: Option<&Record>) -> bool {
 }
 
 /// The DEL that never came, made from what the record kept.
-fn lost(request: &Request, record: &Record) -> Request {
+pub(crate) fn lost(request: &Request, record: &Record) -> Request {
     let mut lost = request.clone();
     lost.container_id.clone_from(&record.owner.container_id);
     lost.ifname = record.owner.ifname.to_string();

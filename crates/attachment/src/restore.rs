@@ -50,16 +50,22 @@ pub(crate) fn restore(host: &mut Host, record: &Record) -> Restored {
 }
 
 fn restore_vf(host: &mut Host, pf: Pf, before: &VfAttribute) -> Result<(), Error> {
-    let link = host.pf_link(pf.address)?;
-    if holds(&host.netlink.vf(link.index, pf.vf)?, before) {
+    if holds(host, pf, before)? {
         return Ok(());
     }
+    let link = host.pf_link(pf.address)?;
     let set = host.netlink.set_vf(link.index, pf.vf, before);
     set.map_err(|source| Error::Device { device: format!("PF {} vf {}", link.name, pf.vf), source })
 }
 
+/// Whether the PF holds an attribute of its VF.
+pub fn holds(host: &mut Host, pf: Pf, attribute: &VfAttribute) -> Result<bool, Error> {
+    let link = host.pf_link(pf.address)?;
+    Ok(has(&host.netlink.vf(link.index, pf.vf)?, attribute))
+}
+
 /// Whether the PF holds that value already. A driver need not take back a value that it never let be changed.
-fn holds(vf: &Vf, attribute: &VfAttribute) -> bool {
+fn has(vf: &Vf, attribute: &VfAttribute) -> bool {
     match attribute {
         VfAttribute::Mac(mac) => vf.mac == *mac,
         VfAttribute::Vlan { vlan, qos, proto } => (vf.vlan, vf.qos, vf.proto) == (*vlan, *qos, *proto),

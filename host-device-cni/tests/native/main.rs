@@ -1,7 +1,9 @@
 //! The real binary in real network namespaces, as root: what it does to a veth is read back with `ip`.
 
 mod attach;
+mod go_pod;
 mod kill;
 mod network;
 mod node;
 mod refuse;
+mod verify;

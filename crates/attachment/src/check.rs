@@ -1,0 +1,119 @@
+//! CHECK: is the pod's interface still as the ADD promised?
+//! It must not change anything, and it looks at all before it complains of any.
+
+use cni::{Code, Outcome, Request};
+use netlink::{Link, Netlink, Netns};
+
+/// What is not as promised, or cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The runtime gave no result of the ADD.
+    #[error("Required prevResult missing")]
+    NoResult,
+    /// It gave something that is no result.
+    #[error("could not convert prevResult: {0}")]
+    Result(#[from] cni::ResultError),
+    /// The result names no interface of this pod and this name.
+    #[error("Container interface name missing in prevResult: {name}")]
+    NoInterface {
+        /// `CNI_IFNAME`
+        name: String,
+    },
+    /// The pod's namespace cannot be opened.
+    #[error(transparent)]
+    Netns(#[from] netlink::NetnsError),
+    /// rtnetlink refused.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// The IPAM plugin complains.
+    #[error(transparent)]
+    Ipam(#[from] cni::Error),
+    /// The pod's interface differs.
+    #[error("{}", deviations.join("; "))]
+    Differs {
+        /// Each deviation.
+        deviations: Vec<String>,
+    },
+}
+
+impl From<CheckError> for cni::Error {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Ipam(error) => error,
+            CheckError::NoResult | CheckError::NoInterface { .. } => {
+                Self::new(Code::CONFIG, error.to_string())
+            }
+            CheckError::Result(_) => Self::new(Code::DECODE, error.to_string()),
+            _ => Self::new(Code::INTERNAL, error.to_string()),
+        }
+    }
+}
+
+/// Holds the pod's interface against the request's `prevResult`. `has_link`: the function is not under a userspace driver,
+/// which leaves nothing to look at.
+pub fn check(request: &Request, has_link: bool) -> Result<(), CheckError> {
+    let path = request.netns.clone().unwrap_or_default();
+    let netns = Netns::open(&path)?;
+    if let Some(ipam) = &request.conf.ipam {
+        cni::ipam::check(request, ipam)?;
+    }
+    let promised =
+        request.conf.raw.get("prevResult").filter(|result| !result.is_null()).ok_or(CheckError::NoResult)?;
+    let promised = Outcome::parse(promised.to_string().as_bytes(), request.conf.version)?;
+    if !has_link {
+        return Ok(());
+    }
+    let sandbox = path.to_string_lossy();
+    let mut interfaces = promised.interfaces.iter().enumerate();
+    let ours =
+        interfaces.find(|(_, interface)| interface.name == request.ifname && interface.sandbox == sandbox);
+    let (position, interface) =
+        ours.ok_or_else(|| CheckError::NoInterface { name: request.ifname.clone() })?;
+    let mut netlink = netns.netlink()??;
+    let mut deviations = Vec::new();
+    match find(&mut netlink, &request.ifname)? {
+        None => {
+            deviations.push(format!("Container Interface name in prevResult: {} not found", interface.name));
+        }
+        Some(link) => {
+            deviations.extend(mac(&link, &interface.mac));
+            deviations.extend(addresses(&mut netlink, &link, &promised, position)?);
+            deviations.extend(routes(&mut netlink, &link, &promised)?);
+        }
+    }
+    if deviations.is_empty() { Ok(()) } else { Err(CheckError::Differs { deviations }) }
+}
+
+fn find(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, CheckError> {
+    Ok(netlink.links()?.into_iter().find(|link| link.name == name))
+}
+
+fn mac(link: &Link, promised: &str) -> Option<String> {
+    let found = link.mac.as_ref().map(ToString::to_string).unwrap_or_default();
+    let differs = !promised.is_empty() && found != promised.to_ascii_lowercase();
+    differs.then(|| format!("Interface {} Mac {promised} doesn't match container Mac: {found}", link.name))
+}
+
+fn addresses(
+    netlink: &mut Netlink,
+    link: &Link,
+    promised: &Outcome,
+    position: usize,
+) -> Result<Vec<String>, CheckError> {
+    let present = netlink.addresses(link.index)?;
+    let ours = promised.ips.iter().filter(|ip| ip.interface.is_none_or(|interface| interface == position));
+    let missing = ours.filter(|ip| !present.iter().any(|address| address.net == ip.address));
+    Ok(missing.map(|ip| format!("Failed to match addr {} on interface {}", ip.address, link.name)).collect())
+}
+
+fn routes(netlink: &mut Netlink, link: &Link, promised: &Outcome) -> Result<Vec<String>, CheckError> {
+    let present = netlink.save_network(link.index)?.routes(link.index);
+    let missing = promised.routes.iter().filter(|route| {
+        !present.iter().any(|found| {
+            found.destination.trunc() == route.dst.trunc()
+                && route.gw.is_none_or(|gw| found.gateway == Some(gw))
+        })
+    });
+    let told = |route: &cni::Route| format!("Expected Route {} not found in routing table", route.dst);
+    Ok(missing.map(told).collect())
+}

@@ -1,0 +1,58 @@
+//! GC: the attachments of one network that the runtime does not know any more are undone.
+//! It must not touch those of another network, nor guess what a missing list means.
+
+use cni::{Code, Request};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::detach;
+use crate::error::Error;
+use crate::host::Host;
+use crate::paths::Paths;
+use crate::recover::lost;
+use crate::store::Store;
+
+/// One attachment that is still wanted.
+#[derive(Deserialize)]
+struct Valid {
+    #[serde(rename = "containerID")]
+    container_id: String,
+    ifname: String,
+}
+
+/// Undoes every attachment of the request's network that its list does not name, past every error.
+pub fn gc(request: &Request, store: &Store, paths: &Paths) -> Result<(), Error> {
+    let valid = valid(request)?;
+    let mut errors = Vec::new();
+    let mut host = Host::open(paths)?;
+    for record in store.records()? {
+        let network = record.config.get("name").and_then(Value::as_str);
+        let wanted = valid.iter().any(|attachment| {
+            attachment.container_id == record.owner.container_id
+                && attachment.ifname == record.owner.ifname.as_str()
+        });
+        if wanted || network != Some(&request.conf.name) {
+            continue;
+        }
+        let undone = store
+            .lock(&record.device)
+            .and_then(|_lock| detach::undo(&lost(request, &record), store, &mut host, &record.owner));
+        errors.extend(undone.err());
+    }
+    if let Some(ipam) = &request.conf.ipam {
+        errors.extend(cni::ipam::gc(request, ipam).map_err(Error::from).err());
+    }
+    Error::all(errors).map_or(Ok(()), Err)
+}
+
+/// An empty list means that nothing is wanted. A missing one means that somebody called by hand: "delete all" is not ours
+/// to guess.
+fn valid(request: &Request) -> Result<Vec<Valid>, Error> {
+    let missing =
+        || cni::Error::new(Code::CONFIG, "GC needs the list cni.dev/valid-attachments, which may be empty");
+    let list =
+        request.conf.raw.get("cni.dev/valid-attachments").or(request.conf.raw.get("cni.dev/attachments"));
+    let list = list.filter(|list| !list.is_null()).ok_or_else(missing)?;
+    let malformed = |error| cni::Error::new(Code::DECODE, format!("cni.dev/valid-attachments: {error}"));
+    Ok(Vec::deserialize(list).map_err(malformed)?)
+}

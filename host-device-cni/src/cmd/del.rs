@@ -1,0 +1,63 @@
+//! DEL: the record's undo; and for a pod that the Go plugin made, which kept no record, the way back that its alias tells.
+//! It must not take an interface of the pod that the configuration does not name.
+
+use attachment::{Host, LinkBefore, Owner, Paths, Record, Sandbox, Store, Undo};
+use cni::Request;
+use netlink::{IfName, Link, Netns};
+
+use crate::conf::{Conf, DeviceKey};
+use crate::error::Error;
+
+pub(super) fn del(paths: &Paths, store: &Store, request: &Request) -> Result<(), Error> {
+    let owner = Owner::of(request)?;
+    if store.load(&owner)?.is_none()
+        && let Some(record) = adopted(request, &owner)?
+    {
+        // Addresses first: a DHCP client releases its lease through the link.
+        attachment::detach(request, store, paths)?;
+        return Ok(attachment::bring_back(&mut Host::open(paths)?, &record)?);
+    }
+    Ok(attachment::detach(request, store, paths)?)
+}
+
+/// What a record would say of a link that the Go plugin moved: its alias is its name on the host.
+fn adopted(request: &Request, owner: &Owner) -> Result<Option<Record>, Error> {
+    // The pod's namespace may be gone, and a configuration that names no device names none of the pod's either.
+    let (Ok(conf), Some(Ok(netns))) = (Conf::parse(request), request.netns.as_ref().map(Netns::open)) else {
+        return Ok(None);
+    };
+    let links = netns.netlink()?.and_then(|mut netlink| netlink.links()).map_err(attachment::Error::from)?;
+    let named = links.into_iter().find(|link| link.name == request.ifname && is_named_by(link, &conf.device));
+    let Some(link) = named else { return Ok(None) };
+    let Ok(name) = link.alias.parse::<IfName>() else { return Ok(None) };
+    let before = LinkBefore {
+        name,
+        parent: link.parent.clone(),
+        mtu: link.mtu,
+        alias: String::new(),
+        alt_names: link.alt_names,
+    };
+    Ok(Some(Record {
+        version: Record::VERSION,
+        owner: owner.clone(),
+        sandbox: Sandbox::of(&netns),
+        device: before.name.to_string(),
+        function: link.parent.as_ref().and_then(|parent| parent.parse().ok()),
+        pf: None,
+        ipam: None,
+        config: request.conf.raw.clone(),
+        undo: vec![Undo::Link(before)],
+    }))
+}
+
+fn is_named_by(link: &Link, key: &DeviceKey) -> bool {
+    match key {
+        DeviceKey::Name(name) => link.alias == name.as_str(),
+        DeviceKey::Mac(mac) => link.mac.as_ref() == Some(mac),
+        DeviceKey::Pci(address) => link.parent == Some(address.to_string()),
+        DeviceKey::Allocated(id) => link.parent.as_ref() == Some(id),
+        DeviceKey::KernelPath(path) => {
+            link.parent.as_ref().is_some_and(|parent| path.iter().any(|part| part == parent.as_str()))
+        }
+    }
+}

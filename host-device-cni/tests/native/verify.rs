@@ -1,0 +1,87 @@
+//! CHECK, STATUS and GC.
+
+use serde_json::{Value, json};
+
+use crate::node::{Node, conf};
+
+fn leased() -> Value {
+    conf(&[("ipam", json!({"type": "lease"}))])
+}
+
+/// A pod with addresses, and the configuration of its CHECK.
+fn attached() -> (Node, Value) {
+    let node = Node::new();
+    let added = node.call("ADD", &leased());
+    let mut checked = leased();
+    checked["prevResult"] = added.success().clone();
+    (node, checked)
+}
+
+#[test]
+fn a_pod_as_promised_passes() {
+    let (node, checked) = attached();
+    assert_eq!(node.call("CHECK", &checked).success(), &Value::Null);
+}
+
+#[test]
+fn every_deviation_is_named() {
+    let (node, checked) = attached();
+    node.pod.ip(&["address", "del", "192.0.2.5/24", "dev", "net1"]);
+    node.pod.ip(&["link", "set", "net1", "address", "02:00:00:00:00:55"]);
+    let refused = node.call("CHECK", &checked);
+    let (_, msg) = refused.error();
+    for wanted in [
+        "Interface net1 Mac 02:00:00:00:00:10 doesn't match container Mac: 02:00:00:00:00:55",
+        "Failed to match addr 192.0.2.5/24 on interface net1",
+        "Expected Route 198.51.100.0/24 not found in routing table",
+    ] {
+        assert!(msg.contains(wanted), "{msg}");
+    }
+    node.pod.ip(&["link", "set", "net1", "down"]);
+    node.pod.ip(&["link", "set", "net1", "name", "other"]);
+    assert!(node.call("CHECK", &checked).error().1.contains("net1 not found"));
+}
+
+#[test]
+fn without_a_result_there_is_nothing_to_check() {
+    let (node, _) = attached();
+    assert_eq!(node.call("CHECK", &leased()).error().1, "Required prevResult missing");
+}
+
+#[test]
+fn status_knows_whether_an_add_could_work() {
+    let node = Node::new();
+    node.call("STATUS", &conf(&[])).success();
+    node.call("ADD", &conf(&[])).success();
+    assert_eq!(node.call("STATUS", &conf(&[])).error().0, 50);
+}
+
+fn collected(valid: &Value) -> Value {
+    let mut conf = leased();
+    conf["cni.dev/valid-attachments"] = valid.clone();
+    conf
+}
+
+#[test]
+fn gc_undoes_what_is_not_in_the_list_and_leaves_what_is() {
+    let (node, _) = attached();
+    let before = node.pod.link("net1");
+    node.call("GC", &collected(&json!([{"containerID": "c1", "ifname": "net1"}]))).success();
+    assert_eq!(node.pod.link("net1"), before);
+    let mut other = collected(&json!([]));
+    other["name"] = json!("another-network");
+    node.call("GC", &other).success();
+    assert_eq!(node.pod.link("net1"), before);
+
+    node.call("GC", &collected(&json!([]))).success();
+    assert!(node.pod.link("net1").is_none() && node.host.link("nic0").is_some());
+    assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
+fn gc_without_a_list_deletes_nothing() {
+    let (node, _) = attached();
+    let refused = node.call("GC", &leased());
+    assert_eq!(refused.error(), (7, "GC needs the list cni.dev/valid-attachments, which may be empty"));
+    assert!(node.pod.link("net1").is_some());
+}
