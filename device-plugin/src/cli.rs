@@ -30,6 +30,36 @@ pub enum Command {
         #[arg(long, short, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Say why: for every device the pool that takes it, or what each pool has against it
+    Explain {
+        /// One device, by its id or network device, or one pool
+        #[arg(value_name = "DEVICE|POOL")]
+        asked: Option<String>,
+        /// For people or for programs
+        #[arg(long, short, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Look for mistakes in a configuration, without looking at the node
+    Check {
+        /// The configuration; without it the one of --config-file
+        #[arg(value_name = "CONFIG")]
+        file: Option<PathBuf>,
+        /// For people or for programs
+        #[arg(long, short, value_enum, default_value_t = Output::Text)]
+        output: Output,
+        /// Warnings fail, too
+        #[arg(long)]
+        strict: bool,
+    },
+}
+
+/// What the lines of the log look like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// A line of words.
+    Text,
+    /// A line of JSON.
+    Json,
 }
 
 /// How a table is printed.
@@ -77,6 +107,12 @@ pub struct Options {
     /// How much to log: error, warn, info, debug or trace; the Go plugin's numbers are all info
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub log_level: LevelFilter,
+    /// What lines of the log look like
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// The list of PCI names that `explain` shows; without it the host's, where there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub pci_ids: Option<PathBuf>,
 }
 
 /// What the Go plugin takes and has no meaning here: logs go to standard error, the container runtime keeps them.
@@ -225,7 +261,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_an_error() {
         for args in
-            [&["--nonsense"][..], &["-nonsense"], &["--log-level=loud"], &["-use-cdi=maybe"], &["explain"]]
+            [&["--nonsense"][..], &["-nonsense"], &["--log-level=loud"], &["-use-cdi=maybe"], &["explode"]]
         {
             let error = Cli::read([&["sriovdp"], args].concat()).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{args:?}");

@@ -13,9 +13,10 @@ use crate::cli::Options;
 use crate::config::{self, Config, PoolConfig, Resource};
 use crate::device_info::cdi::Cdi;
 use crate::device_info::{CdiError, Host};
-use crate::inventory::{self, Device, Kind, Needs, Roots, Scan};
+use crate::explain;
+use crate::inventory::{self, Device, Kind, Needs, Roots, Scan, Snapshot};
 use crate::kubelet::{self, Front, Kubelet, Restarts};
-use crate::pool::{self, Pool};
+use crate::pool::{self, Pool, Why};
 use crate::selector::Key;
 
 mod log;
@@ -32,6 +33,9 @@ pub enum Error {
     /// Every pool was refused.
     #[error("no pool of {0} can be served; the reasons are above")]
     NoPool(std::path::PathBuf),
+    /// What is to be explained is not there.
+    #[error(transparent)]
+    Unknown(#[from] explain::Unknown),
     /// No inventory.
     #[error(transparent)]
     Scan(#[from] inventory::Error),
@@ -60,7 +64,7 @@ impl Error {
     /// 2 where the command line or the configuration is to be changed, 1 where the node is.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Cdi(CdiError::Vendor { .. }) | Self::Config(_) | Self::NoPool(_) => 2,
+            Self::Cdi(CdiError::Vendor { .. }) | Self::Config(_) | Self::NoPool(_) | Self::Unknown(_) => 2,
             Self::Cdi(CdiError::Write { .. })
             | Self::Scan(_)
             | Self::Front { .. }
@@ -97,13 +101,27 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
+/// What the daemon would make of the node, for showing: every device, and the pools.
+pub fn pools_of(options: &Options, config: Option<&Config>) -> Result<Shown, Error> {
+    let configs = config.map_or(&[][..], |config| &config.pools);
+    let Scan { snapshot, odd } = look(options, configs, true)?;
+    for error in odd {
+        tracing::warn!("passed over: {error}");
+    }
+    let pools = pool::build(configs, &snapshot);
+    Ok((snapshot, pools))
+}
+
+/// The devices, and each pool with why it is empty.
+pub type Shown = (Snapshot, Vec<(Pool, Option<Why>)>);
+
 /// Where the node's files are, by the options.
-pub fn roots(options: &Options) -> Roots {
+fn roots(options: &Options) -> Roots {
     Roots { sysfs: pci::Sysfs::new(&options.sysfs_root), proc: options.proc_root.clone() }
 }
 
 /// Reads the node, and of each device as much as the pools need.
-pub fn look(options: &Options, pools: &[PoolConfig]) -> Result<Scan, inventory::Error> {
+fn look(options: &Options, pools: &[PoolConfig], every_kind: bool) -> Result<Scan, inventory::Error> {
     let profile_matters = |device: &Device| pools.iter().any(|pool| pool.wants_profile(device));
     let asks = |key| pools.iter().any(|pool| pool.asks_for(key));
     let needs = Needs {
@@ -111,7 +129,7 @@ pub fn look(options: &Options, pools: &[PoolConfig]) -> Result<Scan, inventory::
         p_keys: asks(Key::PKeys),
         rdma: asks(Key::IsRdma),
         vdpa: asks(Key::VdpaType),
-        subfunctions: pools.iter().any(|pool| pool.kind == Kind::Subfunction),
+        subfunctions: every_kind || pools.iter().any(|pool| pool.kind == Kind::Subfunction),
         ddp: asks(Key::DdpProfiles).then_some(&profile_matters),
         host_interfaces: options.allow_host_interfaces,
     };
@@ -134,7 +152,7 @@ fn pools(options: &Options) -> Result<Vec<Pool>, Error> {
     if config.pools.is_empty() {
         return Err(Error::NoPool(options.config_file.clone()));
     }
-    let Scan { snapshot, odd } = look(options, &config.pools)?;
+    let Scan { snapshot, odd } = look(options, &config.pools, false)?;
     log::scan(&snapshot, &odd);
     let pools = pool::build(&config.pools, &snapshot);
     log::pools(&pools);

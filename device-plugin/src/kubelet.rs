@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::config::Resource;
 use crate::device_info::Host;
 use crate::pool::Pool;
 
@@ -87,6 +88,11 @@ impl Kubelet {
             Self::Watches { dir } | Self::MustBeTold { dir } => dir,
         }
     }
+}
+
+/// Whether a pool of that name can be served at all, with the kubelet's root where it is.
+pub fn check_socket_path(kubelet: &Kubelet, resource: &Resource) -> Result<(), SocketError> {
+    socket::check_length(&kubelet.dir().join(resource.socket_name()))
 }
 
 impl Front {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use pci::{PciAddress, Role};
 use serde::Serialize;
 
-use crate::inventory::{Device, Snapshot};
+use crate::inventory::{Device, DeviceId, Snapshot};
 use crate::pool::{Pool, Why};
 
 /// One function.
@@ -16,12 +16,12 @@ use crate::pool::{Pool, Why};
 pub struct Row {
     /// The PF's network device: its own for a PF, its PF's for a VF.
     pub pf_name: Option<String>,
-    /// The PF's address, for a VF.
+    /// The PF's address, for a VF; the function's that it is below, for an SF.
     pub pf_address: Option<PciAddress>,
-    /// The number below the PF, for a VF.
+    /// The number below the PF, for a VF; an SF's own.
     pub vf_index: Option<u32>,
-    /// Its address, which is its device id.
-    pub address: PciAddress,
+    /// Its device id: a function's address, an SF's name.
+    pub address: DeviceId,
     /// Four hexadecimal digits.
     pub vendor: String,
     /// Four hexadecimal digits.
@@ -48,7 +48,13 @@ pub fn rows(snapshot: &Snapshot, pools: &[(Pool, Option<Why>)]) -> Vec<Row> {
     }
     let mut rows: Vec<Row> =
         snapshot.devices().iter().map(|device| Row::new(device, owners.remove(&device.id()))).collect();
-    rows.sort_by_key(|row| (row.pf_address.unwrap_or(row.address), row.vf_index));
+    rows.sort_by_cached_key(|row| {
+        let own = match row.address {
+            DeviceId::Function(address) => Some(address),
+            DeviceId::Subfunction(_) => None,
+        };
+        (row.pf_address.or(own), matches!(row.address, DeviceId::Subfunction(_)), row.vf_index)
+    });
     rows
 }
 
@@ -58,19 +64,20 @@ impl Row {
         let own = || function.netdevs.first().cloned();
         Self {
             pf_name: match function.role {
+                _ if device.sf.is_some() => device.pf_name.clone(),
                 Role::Vf { .. } => device.pf_name.clone(),
                 Role::Pf { .. } => own(),
                 Role::Plain => None,
             },
-            pf_address: function.pf(),
-            vf_index: function.vf_index().map(pci::VfIndex::get),
-            address: function.address,
+            pf_address: device.root(),
+            vf_index: device.index(),
+            address: device.id(),
             vendor: function.vendor.clone(),
             device: function.device.clone(),
             driver: function.driver.clone(),
             numa_node: function.numa_node,
             iommu_group: function.iommu_group.as_ref().map(|group| group.number),
-            netdevs: function.netdevs.clone(),
+            netdevs: device.netdevs().to_vec(),
             pool,
             left_out: device.left_out.as_ref().map(ToString::to_string),
         }

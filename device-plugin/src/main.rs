@@ -3,28 +3,40 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use sriovdp::cli::{Cli, Command, Options, Output};
+use sriovdp::cli::{Cli, Command, LogFormat, Options, Output};
 use sriovdp::config::{self, Config};
 use sriovdp::daemon::{self, Error};
-use sriovdp::{list, pool};
+use sriovdp::names::Names;
+use sriovdp::{explain, lint, list};
 
 fn main() -> ExitCode {
     let Cli { options, command, .. } = Cli::of_process();
-    tracing_subscriber::fmt()
+    log_to_stderr(&options);
+    let done = match command {
+        None => serve(&options).map(|()| ExitCode::SUCCESS),
+        Some(Command::List { output }) => print_list(&options, output),
+        Some(Command::Explain { asked, output }) => print_explanation(&options, asked.as_deref(), output),
+        Some(Command::Check { file, output, strict }) => {
+            let options = Options { config_file: file.unwrap_or(options.config_file.clone()), ..options };
+            check(&options, output, strict)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        tracing::error!("{error}");
+        ExitCode::from(error.exit_code())
+    })
+}
+
+fn log_to_stderr(options: &Options) {
+    let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .with_max_level(options.log_level)
-        .init();
-    let done = match command {
-        None => serve(&options),
-        Some(Command::List { output }) => print_list(&options, output),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::from(error.exit_code())
+        .with_max_level(options.log_level);
+    match options.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
         }
     }
 }
@@ -39,22 +51,57 @@ fn serve(options: &Options) -> Result<(), Error> {
     runtime.block_on(daemon::run(options))
 }
 
-/// Without a configuration there are no pools, but still functions to show.
-fn print_list(options: &Options, output: Output) -> Result<(), Error> {
-    let config = match Config::read(&options.config_file, &options.resource_prefix) {
+/// Without a configuration there are no pools, but still devices to show.
+fn config(options: &Options) -> Result<Option<Config>, Error> {
+    match Config::read(&options.config_file, &options.resource_prefix) {
         Err(error @ config::Error::Read { .. }) => {
             tracing::warn!("{error}; no pools are shown");
-            None
+            Ok(None)
         }
-        other => Some(other?),
-    };
-    let configs = config.as_ref().map_or(&[][..], |config| &config.pools);
-    let snapshot = daemon::look(options, configs)?.snapshot;
-    let pools = pool::build(configs, &snapshot);
+        other => Ok(Some(other?)),
+    }
+}
+
+fn print_list(options: &Options, output: Output) -> Result<ExitCode, Error> {
+    let config = config(options)?;
+    let (snapshot, pools) = daemon::pools_of(options, config.as_ref())?;
     let rows = list::rows(&snapshot, &pools);
-    let text = match output {
+    print(&match output {
         Output::Text => list::text(&rows),
         Output::Json => list::json(&rows),
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(|source| Error::System { doing: "print", source })
+    })
+}
+
+fn print_explanation(options: &Options, asked: Option<&str>, output: Output) -> Result<ExitCode, Error> {
+    let config = config(options)?;
+    let (snapshot, pools) = daemon::pools_of(options, config.as_ref())?;
+    let names = |ids: &_| Names::of(options.pci_ids.as_deref(), ids);
+    let explanations = explain::explain(&snapshot, &pools, asked, names)?;
+    print(&match output {
+        Output::Text => explain::text(&explanations),
+        Output::Json => explain::json(&explanations),
+    })
+}
+
+/// 2 where the daemon would not serve the file or a part of it, 1 for warnings that are to fail.
+fn check(options: &Options, output: Output, strict: bool) -> Result<ExitCode, Error> {
+    let config = Config::read(&options.config_file, &options.resource_prefix);
+    let report = lint::check(&config, &options.kubelet_root);
+    print(&match output {
+        Output::Text => report.text(),
+        Output::Json => report.json(),
+    })?;
+    Ok(match report.findings.len() {
+        _ if report.failed() => ExitCode::from(2),
+        1.. if strict => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn print(text: &str) -> Result<ExitCode, Error> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads only the first lines has what he wants.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        done => done.map(|()| ExitCode::SUCCESS).map_err(|source| Error::System { doing: "print", source }),
+    }
 }

@@ -26,24 +26,23 @@ pub(super) fn scan(snapshot: &Snapshot, odd: &[pci::Error]) {
     if odd.len() > NAMED {
         tracing::warn!("passed over: {} more functions that cannot be read", odd.len() - NAMED);
     }
-    for line in left_out(snapshot) {
-        tracing::info!("{line}");
+    for (reason, devices) in left_out(snapshot) {
+        tracing::info!(reason, devices, "left out");
     }
 }
 
 pub(super) fn pools(pools: &[(Pool, Option<Why>)]) {
     for (pool, why) in pools {
-        let resource = &pool.config.resource;
+        let (pool, devices) = (&pool.config.resource, pool.devices.len());
         match why {
-            None if pool.devices.len() == 1 => tracing::info!("pool {resource}: 1 device"),
-            None => tracing::info!("pool {resource}: {} devices", pool.devices.len()),
-            Some(why) => tracing::warn!("pool {resource} is empty: {why}"),
+            None => tracing::info!(%pool, devices, "pool"),
+            Some(why) => tracing::warn!(%pool, devices, %why, "empty pool"),
         }
     }
 }
 
-fn left_out(snapshot: &Snapshot) -> Vec<String> {
-    let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+fn left_out(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
+    let mut reasons: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for device in snapshot.devices() {
         let (reason, named) = match &device.left_out {
             None => continue,
@@ -62,7 +61,7 @@ fn left_out(snapshot: &Snapshot) -> Vec<String> {
             let shown = named.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
             let more = named.len().saturating_sub(NAMED);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("left out, {reason}: {shown}{more}")
+            (reason, shown + &more)
         })
         .collect()
 }
@@ -84,9 +83,10 @@ mod tests {
         tree.default_route("eth0");
         let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
         let lines = left_out(&inventory::scan(&roots, &Needs::default()).unwrap().snapshot);
-        assert_eq!(lines[0], "left out, carries a default route: 0000:00:05.0 (eth0)");
-        assert_eq!(lines[1], "left out, its VFs are offered instead: 0000:00:00.0, 0001:00:00.0");
-        assert!(lines[2].starts_with("left out, no driver is bound: 0000:01:00.0, "), "{}", lines[2]);
-        assert!(lines[2].ends_with("0000:01:00.7 and 4 more"), "{}", lines[2]);
+        assert_eq!(lines[0], ("carries a default route", "0000:00:05.0 (eth0)".to_owned()));
+        assert_eq!(lines[1], ("its VFs are offered instead", "0000:00:00.0, 0001:00:00.0".to_owned()));
+        let (reason, named) = &lines[2];
+        assert_eq!(*reason, "no driver is bound");
+        assert!(named.starts_with("0000:01:00.0, ") && named.ends_with("0000:01:00.7 and 4 more"), "{named}");
     }
 }

@@ -57,7 +57,7 @@ pub(super) async fn register(dir: &Path, resource: &Resource) -> Result<(), Erro
         .register(request)
         .await
         .map_err(|source| Error::Refused { resource: resource.clone(), source: Box::new(source) })?;
-    tracing::info!("registered {resource}");
+    tracing::info!(pool = %resource, "registered");
     Ok(())
 }
 

@@ -107,7 +107,7 @@ impl Service {
         for (container, grant) in containers.iter().zip(&mut grants) {
             let names = self.host.publish(&pool, grant)?;
             container_responses.push(response(std::mem::take(grant), names));
-            tracing::info!("{}: allocated {}", pool.config.resource, container.devices_ids.join(" "));
+            tracing::info!(pool = %pool.config.resource, devices = container.devices_ids.join(","), "allocated");
         }
         Ok(AllocateResponse { container_responses })
     }
@@ -143,7 +143,7 @@ impl DevicePlugin for Service {
         request: Request<AllocateRequest>,
     ) -> Result<Response<AllocateResponse>, Status> {
         self.grant(request.get_ref()).map(Response::new).map_err(|error| {
-            tracing::error!("allocation refused: {error}");
+            tracing::error!(%error, "allocation refused");
             Status::new(code(&error), error.to_string())
         })
     }
@@ -176,9 +176,9 @@ impl Registration for Service {
         let RegistrationStatus { plugin_registered, error } = request.into_inner();
         let resource = self.pool().config.resource.clone();
         if plugin_registered {
-            tracing::info!("registered {resource}");
+            tracing::info!(pool = %resource, "registered");
         } else {
-            tracing::error!("the kubelet refuses {resource}: {error}; it will try again");
+            tracing::error!(pool = %resource, error, "the kubelet refuses the pool; it will try again");
         }
         Ok(Response::new(RegistrationStatusResponse {}))
     }

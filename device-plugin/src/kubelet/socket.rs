@@ -52,9 +52,7 @@ pub(super) struct Socket {
 
 /// Listens at `path`.
 pub(super) fn bind(path: &Path) -> Result<(UnixListener, Socket), Error> {
-    if path.as_os_str().as_bytes().len() > LONGEST {
-        return Err(Error::TooLong { path: path.to_owned() });
-    }
+    check_length(path)?;
     match fs::remove_file(path) {
         Ok(()) => tracing::debug!("removed {}, which was left there", path.display()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -63,6 +61,14 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Socket), Error> {
     let listener =
         UnixListener::bind(path).map_err(|source| Error::Bind { path: path.to_owned(), source })?;
     Ok((listener, Socket { path: path.to_owned(), identity: identity(path) }))
+}
+
+/// Whether the kernel takes a socket of that path.
+pub(super) fn check_length(path: &Path) -> Result<(), Error> {
+    if path.as_os_str().as_bytes().len() > LONGEST {
+        return Err(Error::TooLong { path: path.to_owned() });
+    }
+    Ok(())
 }
 
 impl Socket {

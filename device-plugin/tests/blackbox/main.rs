@@ -8,9 +8,14 @@
 )]
 
 mod allocate;
+mod cases;
+mod cdi;
 mod chain;
+mod commands;
 mod configuration;
 mod daemon;
 mod deploy;
+mod drivers;
 mod kubelet_side;
+mod malformed;
 mod pools;

@@ -1,0 +1,71 @@
+use testkit::sysfs::Tree;
+
+use super::*;
+use crate::config::Config;
+use crate::inventory::{Needs, Roots, scan};
+use crate::pool::build;
+
+fn explained(asked: Option<&str>) -> Result<Vec<Explanation>, Unknown> {
+    let tree = Tree::new();
+    tree.function("0000:00:05.0").ids("1d0f", "ec20").driver("ena").netdev("eth0");
+    tree.default_route("eth0");
+    tree.pf("0000:3b:00.0", "ens1f0");
+    tree.vf("0000:3b:02.0", "0000:3b:00.0").netdev("ens1f0v0");
+    tree.vf("0000:3b:02.1", "0000:3b:00.0").on_vfio(57);
+    let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
+    let snapshot = scan(&roots, &Needs::default()).unwrap().snapshot;
+    let text = r#"{"resourceList":[{"resourceName":"dpdk","selectors":{"drivers":["vfio-pci"]}},
+        {"resourceName":"net","resourcePrefix":"x.y","selectors":[{"pfNames":["ens1f0#1"]},{"vendors":["1d0f"]}]},
+        {"resourceName":"fec","deviceType":"accelerator","selectors":{}}]}"#;
+    let config = Config::parse(text.as_bytes(), "intel.com").unwrap();
+    explain(&snapshot, &build(&config.pools, &snapshot), asked, |_| Names::default())
+}
+
+#[test]
+fn every_device() {
+    let wanted = "\
+function 0000:00:05.0  1d0f:ec20  ena  eth0
+  left out of every pool: eth0 carries a default route
+  intel.com/dpdk: drivers: found ena, wanted vfio-pci
+  x.y/net: would take it by selectors[1]
+pf 0000:3b:00.0  8086:1572  i40e  ens1f0
+  left out of every pool: 2 VFs are enabled
+  intel.com/dpdk: drivers: found i40e, wanted vfio-pci
+  x.y/net: selectors[0] pfNames: found no PF, wanted ens1f0#1; selectors[1] vendors: found 8086, wanted 1d0f
+vf 0000:3b:02.0  8086:154c  iavf  ens1f0v0
+  intel.com/dpdk: drivers: found iavf, wanted vfio-pci
+  x.y/net: selectors[0] pfNames: found ens1f0#0, wanted ens1f0#1; selectors[1] vendors: found 8086, wanted 1d0f
+vf 0000:3b:02.1  8086:154c  vfio-pci
+  intel.com/dpdk: takes it by selectors[0]
+  x.y/net: would take it, but intel.com/dpdk has it before
+";
+    assert_eq!(text(&explained(None).unwrap()), wanted);
+}
+
+#[test]
+fn one_device_or_one_pool() {
+    for asked in ["0000:3b:02.0", "ens1f0v0"] {
+        let one = explained(Some(asked)).unwrap();
+        assert_eq!((one.len(), one[0].pools.len()), (1, 2), "{asked}");
+    }
+    for asked in ["intel.com/dpdk", "dpdk"] {
+        let one = explained(Some(asked)).unwrap();
+        assert_eq!(one.len(), 4, "{asked}");
+        assert!(one.iter().all(|explanation| explanation.pools.len() == 1));
+    }
+    let unknown = explained(Some("0000:99:00.0")).unwrap_err().to_string();
+    assert!(unknown.ends_with("the pools are intel.com/dpdk, x.y/net, intel.com/fec"), "{unknown}");
+}
+
+#[test]
+fn as_json() {
+    let json: serde_json::Value =
+        serde_json::from_str(&json(&explained(Some("0000:3b:02.1")).unwrap())).unwrap();
+    assert_eq!(json[0]["device"], "0000:3b:02.1");
+    assert_eq!(json[0]["pools"][0]["acceptedBy"], 0);
+    assert_eq!(json[0]["pools"][1]["takenBeforeBy"], "intel.com/dpdk");
+    let json: serde_json::Value =
+        serde_json::from_str(&super::json(&explained(Some("0000:3b:02.0")).unwrap())).unwrap();
+    assert_eq!(json[0]["pools"][0]["refusedBy"][0]["key"], "drivers");
+    assert_eq!(json[0]["pools"][0]["refusedBy"][0]["found"], "iavf");
+}

@@ -1,0 +1,163 @@
+//! `--use-cdi`: specifications as files, names in answers, and nothing lost where several pools meet in one container.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use testkit::kubelet::Kubelet;
+use testkit::manifests;
+use testkit::pod::Pod;
+use testkit::sysfs::Tree;
+
+use crate::daemon::{Daemon, LIMIT, command, kubelet_root, names, node};
+use crate::pools::{THREE, three};
+
+fn cdi_dir(tree: &Tree) -> PathBuf {
+    tree.root().join("run/cdi")
+}
+
+fn start(tree: &Tree, config: &str) -> Daemon {
+    let mut command = command(tree, config);
+    command.arg("--use-cdi").arg("--cdi-dir").arg(cdi_dir(tree));
+    Daemon::spawn(command)
+}
+
+#[test]
+fn specifications_of_kernel_and_vfio_pools() {
+    let tree = node();
+    std::fs::create_dir_all(cdi_dir(&tree)).unwrap();
+    std::fs::write(cdi_dir(&tree).join("sriov-dp-intel.com-net-pci-old.yaml"), "").unwrap();
+    std::fs::write(cdi_dir(&tree).join("other.yaml"), "").unwrap();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let daemon = start(&tree, THREE);
+    kubelet.until("three pools", LIMIT, three).unwrap();
+    assert_eq!(
+        names(&cdi_dir(&tree)),
+        [
+            "other.yaml",
+            "sriov-dp-amazon.com-net-pci-sriov_dpdk_1.yaml",
+            "sriov-dp-intel.com-net-pci-kernel_vf.yaml",
+            "sriov-dp-intel.com-net-pci-vfio_vf.yaml"
+        ]
+    );
+    let kernel = cdi_dir(&tree).join("sriov-dp-intel.com-net-pci-kernel_vf.yaml");
+    assert_eq!(
+        std::fs::read_to_string(kernel).unwrap(),
+        r#"---
+cdiVersion: "0.5.0"
+devices:
+- containerEdits:
+    env:
+    - "SLUICE_CDI_0000_3B_02_0=0000:3b:02.0"
+  name: "0000:3b:02.0"
+- containerEdits:
+    env:
+    - "SLUICE_CDI_0000_3B_02_1=0000:3b:02.1"
+  name: "0000:3b:02.1"
+kind: "intel.com/net-pci"
+"#
+    );
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(daemon.end().0.code(), Some(0));
+    assert_eq!(names(&cdi_dir(&tree)).len(), 4, "running pods' devices stay described");
+}
+
+/// As a runtime reads the folder: the host paths of each device, by its full name.
+fn described(tree: &Tree) -> BTreeMap<String, Vec<String>> {
+    let mut devices = BTreeMap::new();
+    for (_, spec) in manifests::below(&cdi_dir(tree)).unwrap() {
+        assert_eq!(spec["cdiVersion"], "0.5.0");
+        for device in spec["devices"].as_array().unwrap() {
+            let edits = device["containerEdits"].as_object().unwrap();
+            assert!(!edits.is_empty(), "empty edits are refused by every runtime");
+            let nodes = edits.get("deviceNodes").and_then(|nodes| nodes.as_array()).into_iter().flatten();
+            let paths = nodes.map(|node| node["hostPath"].as_str().unwrap().to_owned()).collect();
+            let name = format!("{}={}", spec["kind"].as_str().unwrap(), device["name"].as_str().unwrap());
+            assert!(devices.insert(name, paths).is_none(), "a name that stands twice is in conflict");
+        }
+    }
+    devices
+}
+
+#[test]
+fn three_pools_of_one_class_in_one_container() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let config = r#"{"resourceList": [
+        {"resourceName": "a", "selectors": {"pfNames": ["ens1f0#0-1"]}},
+        {"resourceName": "b", "selectors": {"pfNames": ["ens1f0#2"]}},
+        {"resourceName": "c", "selectors": {"pfNames": ["ens1f0#3"]}}]}"#;
+    let _daemon = start(&tree, config);
+    kubelet
+        .until("three pools", LIMIT, |state| {
+            state.has("intel.com/a", 2) && state.has("intel.com/b", 1) && state.has("intel.com/c", 1)
+        })
+        .unwrap();
+    let resources = [("intel.com/a", 2), ("intel.com/b", 1), ("intel.com/c", 1)];
+    let allocations = kubelet.admit(&Pod::new("default", "pod").container("app", &resources)).unwrap();
+    let described = described(&tree);
+    // A kubelet merges the answers by key.
+    let mut annotations = BTreeMap::new();
+    let mut fields = Vec::new();
+    for allocation in &allocations {
+        assert!(allocation.response.devices.is_empty(), "the specification has them");
+        assert!(!allocation.response.envs.is_empty());
+        annotations.extend(allocation.response.annotations.clone());
+        fields.extend(allocation.response.cdi_devices.iter().map(|device| device.name.clone()));
+    }
+    let mut named: Vec<String> =
+        annotations.values().flat_map(|value| value.split(',')).map(str::to_owned).collect();
+    named.sort();
+    assert_eq!(named, [0, 1, 2, 3].map(|vf| format!("intel.com/net-pci=0000:3b:02.{vf}")));
+    fields.sort();
+    assert_eq!(fields, named);
+    assert!(annotations.keys().all(|key| key.starts_with("cdi.k8s.io/intel.com_net-pci_")));
+    assert!(named.iter().all(|name| described.contains_key(name)), "{described:?}");
+    assert_eq!(described["intel.com/net-pci=0000:3b:02.2"], ["/dev/vfio/vfio", "/dev/vfio/52"]);
+}
+
+#[test]
+fn a_specification_follows_a_renumbered_group() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let _daemon = start(&tree, THREE);
+    kubelet.until("three pools", LIMIT, three).unwrap();
+    assert_eq!(described(&tree)["intel.com/net-pci=0000:3b:02.2"][1], "/dev/vfio/52");
+    tree.existing("0000:3b:02.2").iommu_group(77);
+    kubelet.admit(&Pod::new("default", "pod").container("app", &[("intel.com/vfio_vf", 2)])).unwrap();
+    let described = described(&tree);
+    assert_eq!(described["intel.com/net-pci=0000:3b:02.2"][1], "/dev/vfio/77");
+    assert_eq!(described["intel.com/net-pci=0000:3b:02.3"][1], "/dev/vfio/53");
+}
+
+#[test]
+fn classes_of_accelerators_and_subfunctions() {
+    let tree = Tree::new();
+    tree.function("0000:5e:00.0").class(0x12_00_00).driver("x");
+    tree.pf("0000:3b:00.0", "ens1f0");
+    tree.sf("mlx5_core.sf.2", "0000:3b:00.0", 88, Some("ens1f0s88"));
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let config = r#"{"resourceList": [
+        {"resourceName": "fec", "deviceType": "accelerator", "selectors": {}},
+        {"resourceName": "sf", "deviceType": "auxNetDevice", "selectors": {"auxTypes": ["sf"]}}]}"#;
+    let _daemon = start(&tree, config);
+    kubelet
+        .until("both", LIMIT, |state| state.has("intel.com/fec", 1) && state.has("intel.com/sf", 1))
+        .unwrap();
+    let names: Vec<String> = described(&tree).into_keys().collect();
+    assert_eq!(names, ["intel.com/net-accel=0000:5e:00.0", "intel.com/net-sf=mlx5_core.sf.2"]);
+}
+
+#[test]
+fn what_cdi_cannot_name_ends_the_process() {
+    let tree = node();
+    let _kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let config =
+        r#"{"resourceList": [{"resourceName": "a", "resourcePrefix": "4g.example", "selectors": {}}]}"#;
+    let (status, said) = start(&tree, config).end();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.contains("\"4g.example\" is no CDI vendor"), "{said}");
+    std::fs::write(tree.root().join("run"), "a file in the way").unwrap();
+    let (status, said) = start(&tree, THREE).end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("is --cdi-dir writable?"), "{said}");
+}
