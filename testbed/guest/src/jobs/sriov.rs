@@ -23,6 +23,7 @@ use crate::host::Pf;
 
 mod kills;
 mod mac;
+mod upkeep;
 
 /// The VFs that the cases share, each given back by every case as it was.
 struct Bench {
@@ -63,6 +64,7 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
     cases.run("a-living-pods-vf-is-refused", || living_pod(&bench));
     cases.run("a-lost-pods-vf-is-put-back-first", || lost_pod(&bench));
     cases.run("a-vfio-vf-stays-and-is-configured", || vfio(&bench));
+    upkeep::run(cases, &bench);
     kills::run(cases, &bench);
     Ok(())
 }
