@@ -7,8 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 /// Where distributions put it, in the order in which the Go plugin looks.
-const PLACES: [&str; 3] =
-    ["/usr/share/hwdata/pci.ids", "/usr/share/misc/pci.ids", "/usr/local/share/pciids/pci.ids"];
+const PLACES: [&str; 2] = ["/usr/share/hwdata/pci.ids", "/usr/share/misc/pci.ids"];
 
 /// The names of the ids that were asked for.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

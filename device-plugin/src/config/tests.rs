@@ -250,3 +250,49 @@ fn additional_info_of_a_device_goes_over_that_of_all() {
     assert_eq!(extra("0000:00:07.0"), [pair("B", "2"), pair("a", "1")]);
     assert_eq!(pool(r#""selectors":{}"#).pools[0].extra("0000:00:06.0"), None);
 }
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)).unwrap()
+}
+
+#[test]
+fn the_reference_page_has_every_key_and_no_other() {
+    let page = page("configuration.md");
+    let headed: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let selector = keys::SELECTOR.map(|(key, _)| key);
+    let wanted: Vec<&str> = [&keys::FILE[..], &keys::POOL, &selector].concat();
+    assert_eq!(headed, wanted);
+    let rows: Vec<(&str, &str)> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(key, rest)| (key, rest.split(" |").next().unwrap()))
+        .collect();
+    let type_of = |kind: &Kind| match kind {
+        Kind::Network => "netDevice",
+        Kind::Accelerator => "accelerator",
+        Kind::Subfunction => "auxNetDevice",
+    };
+    let wanted: Vec<(&str, String)> = keys::SELECTOR
+        .iter()
+        .map(|(key, kinds)| (*key, kinds.iter().map(type_of).collect::<Vec<_>>().join(", ")))
+        .collect();
+    let rows: Vec<(&str, String)> = rows.into_iter().map(|(key, types)| (key, types.to_owned())).collect();
+    assert_eq!(rows, wanted);
+    let example = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(parse(example).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn the_page_of_options_has_every_option() {
+    use clap::CommandFactory;
+
+    let page = page("device-plugin.md");
+    for option in crate::cli::Cli::command().get_arguments().filter_map(clap::Arg::get_long) {
+        let alias = option.replace("log-dir", "log_dir");
+        assert!(page.contains(&format!("-{option}`")) || page.contains(&format!("`-{alias}`")), "--{option}");
+    }
+    for command in crate::cli::Cli::command().get_subcommands() {
+        assert!(page.contains(&format!("| `sriovdp {}", command.get_name())), "{}", command.get_name());
+    }
+}

@@ -19,3 +19,4 @@ mod drivers;
 mod kubelet_side;
 mod malformed;
 mod pools;
+mod safety;
