@@ -65,7 +65,7 @@ fn run(tree: &Tree, pools: u32, devices: u32) -> Run {
         |state: &State| (0..pools).all(|pool| state.has(&format!("intel.com/pool{pool}"), devices as usize));
     let began = Instant::now();
     let mut child = spawn(tree, &root);
-    kubelet.until("every pool", Duration::from_secs(60), all).unwrap();
+    kubelet.until("every pool", Duration::from_mins(1), all).unwrap();
     let start = began.elapsed();
     let idle_kib = resident(&child);
     let allocate = allocations(&kubelet.state());

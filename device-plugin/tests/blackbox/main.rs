@@ -15,6 +15,7 @@ mod commands;
 mod configuration;
 mod daemon;
 mod deploy;
+mod discovery;
 mod drivers;
 mod kubelet_side;
 mod malformed;
