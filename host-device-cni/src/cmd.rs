@@ -5,7 +5,7 @@ mod add;
 mod check;
 mod del;
 
-use attachment::{Paths, Store};
+use attachment::{Layout, Paths, Store};
 use cni::{Outcome, Plugin, Request};
 
 use crate::error::Error;
@@ -22,7 +22,8 @@ impl HostDevice {
     }
 
     fn store(&self) -> Store {
-        Store::new(&self.paths.state, "devices")
+        let layout = Layout { claims: "device/claim", owners: "device/owner", locks: "device/lock" };
+        Store::new(&self.paths.state, layout)
     }
 }
 

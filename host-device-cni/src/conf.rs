@@ -33,8 +33,28 @@ pub(crate) enum DeviceKey {
     KernelPath(PathBuf),
     /// `pciBusID`
     Pci(PciAddress),
-    /// `runtimeConfig.deviceID`: a PCI address, or the name of an auxiliary device such as `mlx5_core.sf.4`.
-    Allocated(String),
+    /// `runtimeConfig.deviceID`, where that is the name of an auxiliary device such as `mlx5_core.sf.4`.
+    Auxiliary(AuxName),
+}
+
+/// The name of an auxiliary device: a plain directory name, for it becomes one, and a file's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct AuxName(String);
+
+impl AuxName {
+    fn parse(text: String) -> Result<Self, ConfError> {
+        let plain =
+            text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
+        if plain && text.len() < 128 && !text.starts_with('.') {
+            Ok(Self(text))
+        } else {
+            Err(ConfError::DeviceId { id: text })
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A configuration that does not make sense.
@@ -54,6 +74,8 @@ pub(crate) enum ConfError {
     KernelPath { found: PathBuf },
     #[error("error with host device: {0}")]
     Pci(#[from] ParseAddressError),
+    #[error("runtime config DeviceID {id} not found or unsupported")]
+    DeviceId { id: String },
 }
 
 #[derive(Default, Deserialize)]
@@ -119,7 +141,10 @@ impl Wire {
             }
             DeviceKey::KernelPath(path)
         } else if let Some(id) = allocated {
-            DeviceKey::Allocated(id)
+            match id.parse() {
+                Ok(address) => DeviceKey::Pci(address),
+                Err(_) => DeviceKey::Auxiliary(AuxName::parse(id)?),
+            }
         } else if let Some(address) = filled(self.pci_bus_id) {
             DeviceKey::Pci(address.parse()?)
         } else {
@@ -155,7 +180,17 @@ mod tests {
         let all = r#"{"device":"eth1","hwaddr":"02:00:00:00:00:01","kernelpath":"/sys/devices/x","pciBusID":"0000:00:06.0"}"#;
         assert_eq!(device(all), Ok(DeviceKey::Name("eth1".parse().unwrap())));
         let allocated = r#"{"pciBusID":"0000:00:06.0","runtimeConfig":{"deviceID":"mlx5_core.sf.4"}}"#;
-        assert_eq!(device(allocated), Ok(DeviceKey::Allocated("mlx5_core.sf.4".into())));
+        assert_eq!(device(allocated), Ok(DeviceKey::Auxiliary(AuxName("mlx5_core.sf.4".into()))));
+    }
+
+    #[test]
+    fn an_allocated_device_is_a_plain_name() {
+        let pci = r#"{"runtimeConfig":{"deviceID":"0000:00:06.0"}}"#;
+        assert_eq!(device(pci), Ok(DeviceKey::Pci("0000:00:06.0".parse().unwrap())));
+        for odd in ["../../etc/passwd", "..", ".hidden", "a/b", "a\\u0000b"] {
+            let refused = device(&format!(r#"{{"runtimeConfig":{{"deviceID":"{odd}"}}}}"#)).unwrap_err();
+            assert!(refused.ends_with("not found or unsupported"), "{refused}");
+        }
     }
 
     #[test]

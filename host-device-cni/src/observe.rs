@@ -20,6 +20,8 @@ pub(crate) struct Observed {
     pub(crate) link: Option<Link>,
     /// The addresses and routes that it has on the host.
     pub(crate) network: SavedNetwork,
+    /// Which of its function's links it is, where that has several.
+    pub(crate) port: Option<String>,
 }
 
 /// Why there is no such device.
@@ -55,7 +57,7 @@ pub(crate) enum ObserveError {
 pub(crate) fn claimed_as(host: &mut Host, key: &DeviceKey) -> Option<String> {
     match key {
         DeviceKey::Pci(address) => Some(address.to_string()),
-        DeviceKey::Allocated(id) => Some(id.clone()),
+        DeviceKey::Auxiliary(name) => Some(name.as_str().to_owned()),
         DeviceKey::Name(_) | DeviceKey::Mac(_) | DeviceKey::KernelPath(_) => {
             find(host, key).ok().map(|observed| observed.device)
         }
@@ -82,25 +84,34 @@ pub(crate) fn refuse_default_route(host: &mut Host, link: &Link) -> Result<(), O
 
 fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
     match key {
-        DeviceKey::Name(name) => Ok(of_link(host.netlink.link_by_name(name)?)),
+        DeviceKey::Name(name) => {
+            let link = host.netlink.link_by_name(name)?;
+            Ok(of_link(host, link))
+        }
         DeviceKey::Mac(mac) => {
             let found = host.netlink.links()?.into_iter().find(|link| link.mac.as_ref() == Some(mac));
-            Ok(of_link(found.ok_or_else(|| ObserveError::NoMac { mac: mac.clone() })?))
+            let found = found.ok_or_else(|| ObserveError::NoMac { mac: mac.clone() })?;
+            Ok(of_link(host, found))
         }
-        DeviceKey::KernelPath(path) => Ok(of_link(first_below(host, path)?)),
+        DeviceKey::KernelPath(path) => {
+            let link = first_below(host, path)?;
+            Ok(of_link(host, link))
+        }
         DeviceKey::Pci(address) => of_function(host, *address),
-        DeviceKey::Allocated(id) => match id.parse() {
-            Ok(address) => of_function(host, address),
-            Err(_) => of_auxiliary(host, id),
-        },
+        DeviceKey::Auxiliary(name) => of_auxiliary(host, name.as_str()),
     }
 }
 
-/// A link by itself: its PCI function is what the kernel calls its parent.
-fn of_link(link: Link) -> Observed {
+/// A link by itself: its PCI function is what the kernel calls its parent. One of several of its function is claimed by its
+/// own name.
+fn of_link(host: &Host, link: Link) -> Observed {
     let function: Option<PciAddress> = link.parent.as_ref().and_then(|parent| parent.parse().ok());
-    let device = function.map_or_else(|| link.name.clone(), |function| function.to_string());
-    Observed { device, function, link: Some(link), network: SavedNetwork::default() }
+    let port = function.and_then(|function| host.port_of(function, &link.name));
+    let device = match function {
+        Some(function) if port.is_none() => function.to_string(),
+        _ => link.name.clone(),
+    };
+    Observed { device, function, link: Some(link), network: SavedNetwork::default(), port }
 }
 
 fn of_function(host: &mut Host, address: PciAddress) -> Result<Observed, ObserveError> {
@@ -108,24 +119,27 @@ fn of_function(host: &mut Host, address: PciAddress) -> Result<Observed, Observe
     let link = if function.is_userspace_bound() {
         None
     } else {
-        let link = host.link_of(address)?;
+        let link = host.link_of(address, None)?;
         Some(link.ok_or(ObserveError::NoNetdev { address, driver: function.driver })?)
     };
-    Ok(Observed {
-        device: address.to_string(),
-        function: Some(address),
-        link,
-        network: SavedNetwork::default(),
-    })
+    let port = link.as_ref().and_then(|link| host.port_of(address, &link.name));
+    let (device, network) = (address.to_string(), SavedNetwork::default());
+    Ok(Observed { device, function: Some(address), link, network, port })
 }
 
 fn of_auxiliary(host: &mut Host, id: &str) -> Result<Observed, ObserveError> {
     let dir = host.sysfs.root().join("bus/auxiliary/devices").join(id);
-    if id.contains('/') || !dir.exists() {
+    if !dir.exists() {
         return Err(ObserveError::Unknown { id: id.to_owned() });
     }
     let link = first_below(host, &dir)?;
-    Ok(Observed { device: id.to_owned(), function: None, link: Some(link), network: SavedNetwork::default() })
+    Ok(Observed {
+        device: id.to_owned(),
+        function: None,
+        link: Some(link),
+        network: SavedNetwork::default(),
+        port: None,
+    })
 }
 
 /// The first network device in `<dir>/net`.

@@ -25,13 +25,7 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
             locked: None,
         })));
     }
-    let before = LinkBefore {
-        name: link.name.parse()?,
-        parent: link.parent.clone(),
-        mtu: link.mtu,
-        alias: link.alias.clone(),
-        alt_names: link.alt_names.clone(),
-    };
+    let before = LinkBefore::of(link, observed.port.clone())?;
     steps.push(Step::Move { name: ifname.clone(), alias: Some(link.name.clone()), before });
     Ok(steps)
 }
@@ -62,12 +56,13 @@ mod tests {
             function: None,
             link: Some(link),
             network: SavedNetwork::default(),
+            port: None,
         };
         let steps = plan(&conf(), &observed, &"net1".parse().unwrap()).unwrap();
         let [Step::Remember(Undo::Up), Step::Move { alias, before, .. }] = &steps[..] else {
             panic!("{steps:?}")
         };
-        assert_eq!((alias.as_deref(), before.alias.as_str()), (Some("eth1"), "uplink"));
+        assert_eq!((alias.as_deref(), before.alias.as_deref()), (Some("eth1"), Some("uplink")));
     }
 
     #[test]
@@ -77,6 +72,7 @@ mod tests {
             function: None,
             link: None,
             network: SavedNetwork::default(),
+            port: None,
         };
         assert_eq!(plan(&conf(), &observed, &"net1".parse().unwrap()).unwrap(), []);
     }

@@ -150,9 +150,19 @@ impl Cache {
             undo.push(Undo::Vf(VfAttribute::LinkState(state)));
         }
         if let Ok(name) = before.host_ifname.parse() {
-            let parent = Some(self.device_id.clone());
-            let (alias, alt_names) = (String::new(), Vec::new());
-            undo.push(Undo::Link(LinkBefore { name, parent, mtu: before.mtu, alias, alt_names }));
+            undo.push(Undo::Link(LinkBefore {
+                name,
+                index: 0,
+                pod_index: None,
+                parent: None,
+                kind: None,
+                port: None,
+                mac: None,
+                // Before 2.8 the cache had none.
+                mtu: Some(before.mtu).filter(|mtu| *mtu > 0),
+                alias: None,
+                alt_names: None,
+            }));
         }
         undo
     }

@@ -15,6 +15,8 @@ pub(crate) struct Observed {
     pub(crate) vf: Vf,
     /// Its own link; `None` under a userspace driver.
     pub(crate) link: Option<Link>,
+    /// Which of the VF's links that is, where it has several.
+    pub(crate) port: Option<String>,
 }
 
 /// Why the VF cannot be used.
@@ -41,11 +43,12 @@ pub(crate) enum ObserveError {
 pub(crate) fn observe(host: &mut Host, device: PciAddress) -> Result<Observed, ObserveError> {
     let function = host.sysfs.function(device)?;
     let Role::Vf { pf, index } = function.role else { return Err(ObserveError::NotAVf { address: device }) };
-    let link = host.link_of(device).map_err(ObserveError::Pf)?;
+    let link = host.link_of(device, None).map_err(ObserveError::Pf)?;
     if link.is_none() && !function.is_userspace_bound() {
         return Err(ObserveError::NoInterface { address: device, driver: function.driver });
     }
+    let port = link.as_ref().and_then(|link| host.port_of(device, &link.name));
     let pf_link = host.pf_link(pf).map_err(ObserveError::Pf)?;
     let vf = host.netlink.vf(pf_link.index, index.get()).map_err(ObserveError::Vf)?;
-    Ok(Observed { function, pf: Pf { address: pf, vf: index.get() }, pf_link, vf, link })
+    Ok(Observed { function, pf: Pf { address: pf, vf: index.get() }, pf_link, vf, link, port })
 }

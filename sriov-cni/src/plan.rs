@@ -51,13 +51,7 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
         steps.push(Step::Vf { set: VfAttribute::LinkState(state), before });
     }
     if let Some(link) = &observed.link {
-        let before = LinkBefore {
-            name: link.name.parse()?,
-            parent: link.parent.clone(),
-            mtu: link.mtu,
-            alias: link.alias.clone(),
-            alt_names: link.alt_names.clone(),
-        };
+        let before = LinkBefore::of(link, observed.port.clone())?;
         steps.push(Step::Move { name: ifname.clone(), alias: None, before });
     }
     Ok(steps)
@@ -74,11 +68,11 @@ pub(crate) fn wanted(conf: &Conf) -> Vec<VfAttribute> {
     [vlan, mac, rate, spoofchk, trust, link_state].into_iter().flatten().collect()
 }
 
-/// The MAC to report: the one asked for, else the link's; for a VF without a link the PF's, where it holds one.
+/// The MAC to report: the one asked for; for a VF without a link the PF's, where it holds one. `None` for a link that keeps
+/// its own: a driver may give it another on its way into the pod.
 pub(crate) fn reported_mac(conf: &Conf, observed: &Observed) -> Option<MacAddr> {
-    let own = observed.link.as_ref().and_then(|link| link.mac.clone());
-    let held = || Some(observed.vf.mac.clone()).filter(|mac| !mac.is_zero());
-    conf.mac.clone().or(own).or_else(held)
+    let held = || Some(observed.vf.mac.clone()).filter(|mac| !mac.is_zero() && observed.link.is_none());
+    conf.mac.clone().or_else(held)
 }
 
 #[cfg(test)]

@@ -33,8 +33,23 @@ impl Source {
     }
 }
 
-/// The binary package sources that are configured here.
+/// The binary package sources that are configured here. A machine whose apt has never fetched its lists, such as one made
+/// of a small image, tells of none; so they are fetched then.
 pub(crate) fn sources() -> Result<Vec<Source>> {
+    let known = known_sources()?;
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    update()?;
+    known_sources()
+}
+
+/// Fetches the lists of packages.
+pub(crate) fn update() -> Result<()> {
+    tool::run(tool::as_root("apt-get").args(["-qq", "update"]))
+}
+
+fn known_sources() -> Result<Vec<Source>> {
     let format = "$(CREATED_BY) $(REPO_URI) $(RELEASE) $(CODENAME) $(COMPONENT)";
     let text = tool::text(Command::new("apt-get").args(["indextargets", "--format", format]))?;
     Ok(parse_sources(&text))

@@ -51,7 +51,7 @@ fn release(phases: &Phases, cache: &Cache) -> Result<Option<Release>> {
         return Ok(known);
     }
     packages::ensure_backports(phases)?;
-    phases.run("apt-get update", packages::update)?;
+    phases.run("apt-get update", apt::update)?;
     let known = Release::current()?;
     Ok(Some(known.with_context(|| format!("apt finds no linux-image-amd64 in {}", apt::BACKPORTS))?))
 }

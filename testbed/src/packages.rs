@@ -55,7 +55,7 @@ pub(crate) fn ensure(phases: &Phases) -> Result<()> {
         phases.say(&format!("  {:<16} {}", package.name, package.why));
     }
     ensure_backports(phases)?;
-    phases.run("apt-get update", update)?;
+    phases.run("apt-get update", apt::update)?;
     phases.run("apt-get install", || install(&missing))
 }
 
@@ -76,11 +76,6 @@ pub(crate) fn ensure_backports(phases: &Phases) -> Result<bool> {
     std::fs::remove_file(&file).context("cannot remove a temporary file")?;
     done?;
     Ok(true)
-}
-
-/// Refreshes apt's lists: a fresh machine or container often has none.
-pub(crate) fn update() -> Result<()> {
-    tool::run(tool::as_root("apt-get").args(["-qq", "update"]))
 }
 
 fn install(missing: &[&Package]) -> Result<()> {

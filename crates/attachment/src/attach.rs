@@ -9,7 +9,7 @@ use crate::detach;
 use crate::error::Error;
 use crate::host::Host;
 use crate::journal::Journal;
-use crate::record::Record;
+use crate::record::{Record, Undo};
 use crate::step::{Pod, Stage, Step, apply};
 use crate::store::Store;
 use crate::{addresses, announce, sysctl};
@@ -71,7 +71,12 @@ pub fn attach(
         cni::ipam::find(&request.path, ipam).map_err(|error| untouched(error.into()))?;
     }
     let mut pod = Pod::open(netns).map_err(untouched)?;
-    let attached = match Journal::open(store, plan.record.clone(), plan.beside.clone()) {
+    let record = foretold(store, &mut pod, plan).map_err(|(stage, source)| AttachError {
+        stage,
+        source,
+        left: None,
+    })?;
+    let attached = match Journal::open(store, record, plan.beside.clone()) {
         Ok(mut journal) => attach_recorded(request, host, &mut pod, plan, &mut journal),
         Err(error) => Err((Stage::Prepare, error)),
     };
@@ -84,6 +89,36 @@ pub fn attach(
         };
         AttachError { stage, source, left: undone.err() }
     })
+}
+
+/// The plan's record with what only the pod tells: that the name is free, and which index the link will have.
+fn foretold(store: &Store, pod: &mut Pod, plan: &Plan) -> Result<Record, (Stage, Error)> {
+    let prepare = |error| (Stage::Prepare, error);
+    let mut record = plan.record.clone();
+    if store.load(&record.owner).map_err(prepare)?.is_some() {
+        // Its record would be overwritten, and with it the way back of what it has.
+        let owner = Some(record.owner);
+        return Err(prepare(Error::Allocated { device: record.device, owner }));
+    }
+    for undo in &mut record.undo {
+        let Undo::Link(before) = undo else { continue };
+        // The kernel moves, then renames: a name that is taken would leave the link in the pod under its old one.
+        if is_there(pod.netlink.link_by_name(&record.owner.ifname)).map_err(|error| (Stage::Move, error))? {
+            return Err((Stage::Move, Error::NameInPod { name: record.owner.ifname }));
+        }
+        let taken =
+            is_there(pod.netlink.link_by_index(before.index)).map_err(|error| (Stage::Move, error))?;
+        before.pod_index = (!taken).then_some(before.index);
+    }
+    Ok(record)
+}
+
+fn is_there(link: Result<Link, netlink::Error>) -> Result<bool, Error> {
+    match link {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_no_link() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn attach_recorded(
@@ -129,7 +164,8 @@ fn bring_up(pod: &mut Pod, plan: &Plan, link: &Link) -> Result<Link, Error> {
 fn lease(request: &Request, ipam: &str) -> Result<Outcome, Error> {
     let outcome = cni::ipam::add(request, ipam)?;
     if outcome.ips.is_empty() {
-        cni::ipam::del(request, ipam)?;
+        // The missing address is the error to report.
+        let _ = cni::ipam::del(request, ipam);
         return Err(Error::NoAddresses);
     }
     Ok(outcome)

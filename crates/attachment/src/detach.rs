@@ -13,11 +13,19 @@ use crate::store::{Claim, Store};
 /// Detaches what the request is about. Succeeds where there is nothing (any more).
 pub fn detach(request: &Request, store: &Store, paths: &Paths) -> Result<(), Error> {
     let owner = Owner::of(request)?;
-    let Some(record) = store.load(&owner)? else {
+    let record = match store.load(&owner) {
+        Err(error @ Error::Corrupt { .. }) => {
+            // Nobody can undo what it said; keeping it would keep the pod for ever.
+            eprintln!("{error}; it is now {}", store.set_aside(&owner)?.display());
+            None
+        }
+        loaded => loaded?,
+    };
+    let Some(record) = record else {
         // Never attached, or detached already, or killed while the record was being written. A lease may be there all the
         // same: the address of a pod whose record an older program lost.
         release(request, request.conf.ipam.as_deref())?;
-        return store.forget(&owner);
+        return store.forget_draft(&owner);
     };
     let mut host = Host::open(paths)?;
     let _lock = store.lock(&record.device)?;
@@ -70,7 +78,7 @@ fn put_back(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error
 fn tell(record: &Record, restored: Restored) -> Result<(), Error> {
     if restored.gone {
         eprintln!(
-            "{}: the function is gone from this node; only its addresses and records are released",
+            "{}: it is gone from this node; only its addresses and records are released",
             record.device
         );
     }

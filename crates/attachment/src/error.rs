@@ -87,6 +87,14 @@ pub enum Error {
         /// The device.
         device: String,
     },
+    /// Several links could be the one, and the wrong one must not be touched.
+    #[error("{device}: any of {} could be its network device; rename the others, or move it back by hand", names.join(", "))]
+    Ambiguous {
+        /// The device.
+        device: String,
+        /// Their names.
+        names: Vec<String>,
+    },
     /// The name that the link had on the host belongs to another link now.
     #[error("{device}: the name {name} is taken on the host meanwhile; the link came back as {found}")]
     NameTaken {

@@ -32,16 +32,24 @@ impl Host {
         Ok(self.netlink.link_by_name(&name)?)
     }
 
-    /// The network device of a function on the host; `None` while there is none here.
-    pub fn link_of(&mut self, function: PciAddress) -> Result<Option<Link>, Error> {
+    /// The network device of a function on the host; `None` while there is none here. Of several, the one at `port`.
+    pub fn link_of(&mut self, function: PciAddress, port: Option<&str>) -> Result<Option<Link>, Error> {
         let names = self.sysfs.netdevs(function);
-        let Some(name) = names.first().and_then(|name| name.parse().ok()) else { return Ok(None) };
+        let at_port = |name: &&String| port.is_none() || self.sysfs.port(function, name).as_deref() == port;
+        let Some(name) = names.iter().find(at_port).and_then(|name| name.parse().ok()) else {
+            return Ok(None);
+        };
         match self.netlink.link_by_name(&name) {
             Ok(link) => Ok(Some(link)),
             // It left between the two looks.
             Err(error) if error.is_no_link() => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What tells a network device from the others of its function; `None` where it is the only one.
+    pub fn port_of(&self, function: PciAddress, name: &str) -> Option<String> {
+        if self.sysfs.netdevs(function).len() > 1 { self.sysfs.port(function, name) } else { None }
     }
 
     fn is_uplink(&self, pf: PciAddress, name: &str) -> bool {

@@ -31,4 +31,4 @@ pub use record::{LinkBefore, MacBefore, Owner, Pf, Record, Sandbox, Undo};
 pub use recover::free;
 pub use restore::holds;
 pub use step::{Stage, Step};
-pub use store::{Claim, Foreign, Lock, Store};
+pub use store::{Claim, Foreign, Layout, Lock, Store};

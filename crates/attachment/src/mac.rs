@@ -63,7 +63,7 @@ pub(crate) fn restore(
     let released = refused.is_some();
     if let Some((link, mac)) = own.filter(|_| released) {
         host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(MacAddr::zero()))?;
-        set_own(host, link, mac)?.map_or(Ok(()), Err)?;
+        refused = set_own(host, link, mac)?;
     }
     let held = host.netlink.vf(pf_link.index, pf.vf)?.mac;
     // What the PF shows does not tell an administrator's MAC from the VF's own: where it was an administrator's and its
@@ -72,7 +72,7 @@ pub(crate) fn restore(
     if held != *admin || hold_again {
         host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(admin.clone()))?;
     }
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 /// Sets the link's own address; a driver's refusal is a value, a dead socket an error.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use cni::Request;
-use netlink::{IfName, MacAddr, Netns, NetnsId, ParseIfNameError, SavedNetwork, VfAttribute};
+use netlink::{IfName, Link, MacAddr, Netns, NetnsId, ParseIfNameError, SavedNetwork, VfAttribute};
 use pci::PciAddress;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,19 +66,47 @@ pub struct Pf {
     pub vf: u32,
 }
 
-/// A link as it was on the host.
+/// A link as it was on the host. What is `None` is not known, and left alone.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LinkBefore {
     /// Its name.
     pub name: IfName,
+    /// Its index on the host; 0 in a record made for a pod of the Go plugin's.
+    pub index: u32,
+    /// Its index in the pod, where it could be foretold: the kernel keeps the index where it is free.
+    pub pod_index: Option<u32>,
     /// The bus address of its device, where the kernel tells: it names the link wherever it is and whatever it is called.
     pub parent: Option<String>,
+    /// The kind of a virtual link, such as `veth`, which dies with its namespace.
+    pub kind: Option<String>,
+    /// Its port among those of its device, where the device has several.
+    pub port: Option<String>,
+    /// Its hardware address.
+    pub mac: Option<MacAddr>,
     /// Its MTU in bytes.
-    pub mtu: u32,
+    pub mtu: Option<u32>,
     /// Its alias; empty for none.
-    pub alias: String,
+    pub alias: Option<String>,
     /// Its alternative names.
-    pub alt_names: Vec<String>,
+    pub alt_names: Option<Vec<String>>,
+}
+
+impl LinkBefore {
+    /// What is to be remembered of a link on the host.
+    pub fn of(link: &Link, port: Option<String>) -> Result<Self, ParseIfNameError> {
+        Ok(Self {
+            name: link.name.parse()?,
+            index: link.index,
+            pod_index: None,
+            parent: link.parent.clone(),
+            kind: link.kind.clone(),
+            port,
+            mac: link.mac.clone(),
+            mtu: Some(link.mtu),
+            alias: Some(link.alias.clone()),
+            alt_names: Some(link.alt_names.clone()),
+        })
+    }
 }
 
 /// The hardware addresses as they were.

@@ -7,24 +7,26 @@ use netlink::Netns;
 use crate::detach;
 use crate::error::Error;
 use crate::host::Host;
-use crate::record::Record;
+use crate::record::{Owner, Record};
 use crate::store::{Claim, Store};
 
 /// Makes sure that nobody has the device: an error where a pod does, a restore where a pod that is gone left it as it was.
 /// The caller holds the device's lock.
 pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> Result<(), Error> {
     let Some(claim) = store.claim(device)? else { return Ok(()) };
-    let record = match &claim.owner {
-        Some(owner) => store.load(owner)?,
-        None => None,
+    let loaded = claim.owner.as_ref().map(|owner| store.load(owner)).transpose();
+    let record = match loaded {
+        // What cannot be read cannot be undone, and does not keep the device from a living pod or for ever.
+        Err(Error::Corrupt { .. }) => None,
+        loaded => loaded?.flatten().filter(|record| record.device == device),
     };
     if is_alive(&claim, record.as_ref()) {
         return Err(Error::Allocated { device: device.to_owned(), owner: claim.owner });
     }
     let Some(record) = record else { return store.drop_claim(device) };
+    let Owner { container_id, ifname } = &record.owner;
     eprintln!(
-        "{device}: {} of container {} is gone without a DEL; putting the device back first",
-        record.owner.ifname, record.owner.container_id
+        "{device}: {ifname} of container {container_id} is gone without a DEL; putting the device back first"
     );
     detach::undo(&lost(request, &record), store, host, &record.owner)
 }

@@ -16,7 +16,7 @@ pub(crate) struct Restored {
     pub(crate) errors: Vec<Error>,
     /// What an operator should know, though nobody need mend it.
     pub(crate) notices: Vec<Error>,
-    /// True where the function itself is gone from the node: there was nothing to put back.
+    /// True where the function or the link itself is gone from the node: there was nothing to put back.
     pub(crate) gone: bool,
 }
 
@@ -33,9 +33,17 @@ pub(crate) fn restore(host: &mut Host, record: &Record) -> Restored {
     let mut home = None;
     for undo in record.undo.iter().rev() {
         let done = match undo {
-            Undo::Link(before) => {
-                returning::bring_home(host, record, before, &mut restored.notices).map(|link| home = link)
-            }
+            Undo::Link(before) => match returning::bring_home(host, record, before, &mut restored) {
+                Ok(link) => {
+                    home = link;
+                    Ok(())
+                }
+                Err(error) => {
+                    // Somebody in that namespace may still send through it: it keeps its VLAN and MAC until it is home.
+                    restored.errors.push(error);
+                    return restored;
+                }
+            },
             Undo::Vf(before) => record.pf.map_or(Ok(()), |pf| restore_vf(host, pf, before)),
             Undo::Mac(before) => mac::restore(host, record.pf, home.as_ref(), before),
             Undo::Network(saved) => {
@@ -50,12 +58,17 @@ pub(crate) fn restore(host: &mut Host, record: &Record) -> Restored {
 }
 
 fn restore_vf(host: &mut Host, pf: Pf, before: &VfAttribute) -> Result<(), Error> {
-    if holds(host, pf, before)? {
+    let link = host.pf_link(pf.address)?;
+    if has(&host.netlink.vf(link.index, pf.vf)?, before) {
         return Ok(());
     }
-    let link = host.pf_link(pf.address)?;
-    let set = host.netlink.set_vf(link.index, pf.vf, before);
-    set.map_err(|source| Error::Device { device: format!("PF {} vf {}", link.name, pf.vf), source })
+    match host.netlink.set_vf(link.index, pf.vf, before) {
+        // A driver that lacks the attribute never took the new value either.
+        Err(error) if error.is_unsupported() => Ok(()),
+        set => {
+            set.map_err(|source| Error::Device { device: format!("PF {} vf {}", link.name, pf.vf), source })
+        }
+    }
 }
 
 /// Whether the PF holds an attribute of its VF.

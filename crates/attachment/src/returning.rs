@@ -1,5 +1,5 @@
 //! A link's way back to the host, from wherever it is by now and whatever it is called.
-//! It must not touch a link that is not the recorded one.
+//! It must not touch a link that is not the recorded one: where several could be meant, none is.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use netlink::{Group, Link, LinkChange, Netlink, Netns, Watch};
 use crate::error::Error;
 use crate::host::Host;
 use crate::record::{LinkBefore, Record};
+use crate::restore::Restored;
 
 /// How long the kernel may take to give a dead namespace's links back (`cleanup_net` of its `net_namespace.c`), which it
 /// does in a worker and with many namespaces at a time.
@@ -17,28 +18,40 @@ const CLEANUP: Duration = Duration::from_secs(10);
 /// The name that the kernel itself gives where a link's own is taken.
 const ANY_NAME: &str = "dev%d";
 
-/// Brings the link home as it was and returns it, down. `Ok(None)`: the function has no link any more, because a userspace
-/// driver has it. A name that is taken meanwhile is told in `notices`.
+/// Brings the link home as it was and returns it, down. `Ok(None)`: there is no link any more, because a userspace driver
+/// or no driver has the function, or because a virtual link died with its namespace.
 pub(crate) fn bring_home(
     host: &mut Host,
     record: &Record,
     before: &LinkBefore,
-    notices: &mut Vec<Error>,
+    restored: &mut Restored,
 ) -> Result<Option<Link>, Error> {
     // Subscribed before the first look, so that a link coming home in between is not missed.
     let watch = Watch::open(&[Group::Link])?;
     let way = Way { record, before };
-    if let Some(mut pod) = way.pod()? {
-        way.leave_pod(host, &mut pod)?;
-    }
-    if let Some(function) = record.function
-        && host.sysfs.function(function)?.is_userspace_bound()
+    let mut pod = way.pod()?;
+    if let Some(pod) = &mut pod
+        && let Some(link) = way.in_pod(pod)?
     {
-        return Ok(None);
+        let link = way.leave_pod(host, pod, &link)?;
+        return way.settle(host, link, restored).map(Some);
     }
-    let link = watch.until(CLEANUP, || way.on_host(host))?;
-    let link = link.ok_or_else(|| Error::LinkAway { device: record.device.clone() })?;
-    way.settle(host, link, notices).map(Some)
+    if let Some(function) = record.function {
+        let function = host.sysfs.function(function)?;
+        if function.driver.is_none() || function.is_userspace_bound() {
+            return Ok(None);
+        }
+    }
+    let is_dead = pod.is_none() && before.kind.is_some();
+    let wait = if is_dead { Duration::ZERO } else { CLEANUP };
+    match watch.until(wait, || way.on_host(host))? {
+        Some(link) => way.settle(host, link, restored).map(Some),
+        None if is_dead => {
+            restored.gone = true;
+            Ok(None)
+        }
+        None => Err(Error::LinkAway { device: record.device.clone() }),
+    }
 }
 
 /// One link's way: which it is, and what it was like.
@@ -58,78 +71,123 @@ impl Way<'_> {
         }
     }
 
-    /// A link with a device is known by its bus address under any name. One without, and any on kernels before 5.14, is
-    /// known by the alias that it was given on its way in: its name on the host.
-    fn is_it(&self, link: &Link) -> bool {
-        match &self.before.parent {
-            Some(_) => link.parent == self.before.parent,
-            None => link.alias == self.before.name.as_str(),
-        }
-    }
-
-    /// The link in the pod. Another link of the pod that merely has the name is not it.
+    /// The link in the pod: by the index that it was foretold to have there, which nothing in the pod can change; else by
+    /// its device, or by the alias that it was given on its way in.
     fn in_pod(&self, pod: &mut Netlink) -> Result<Option<Link>, Error> {
-        Ok(pod.links()?.into_iter().find(|link| self.is_it(link)))
+        let before = self.before;
+        let links = pod.links()?;
+        let same = |link: &&Link| {
+            link.kind == before.kind && (before.parent.is_none() || link.parent == before.parent)
+        };
+        let known = |link: &&Link| match (before.pod_index, &before.parent, self.record.function) {
+            (Some(index), _, _) => link.index == index,
+            (None, Some(_), _) => true,
+            // Kernels before 5.14 tell no bus address. A function's link is either on the host or here.
+            (None, None, Some(_)) => link.name == self.record.owner.ifname.as_str(),
+            (None, None, None) => link.alias == before.name.as_str(),
+        };
+        self.only(links.iter().filter(same).filter(known).cloned().collect())
     }
 
     /// The link on the host; `None` while it is not there.
     fn on_host(&self, host: &mut Host) -> Result<Option<Link>, Error> {
+        let before = self.before;
         if let Some(function) = self.record.function {
-            return host.link_of(function);
+            return host.link_of(function, before.port.as_deref());
         }
         let links = host.netlink.links()?;
-        let known = links.iter().find(|link| self.is_it(link));
-        // One that never left has no alias of ours yet.
-        let by_name = || {
-            links.iter().find(|link| self.before.parent.is_none() && link.name == self.before.name.as_str())
+        let it = |link: &&Link| match &before.parent {
+            Some(_) => link.parent == before.parent,
+            // One that never left has its index, one that is back already its address; another that took the name has neither.
+            None => {
+                link.name == before.name.as_str()
+                    && link.kind == before.kind
+                    && (link.index == before.index || link.mac == before.mac)
+            }
         };
-        Ok(known.or_else(by_name).cloned())
+        self.only(links.iter().filter(it).cloned().collect())
     }
 
-    /// Out of the pod, down, renamed and put back in one message.
-    fn leave_pod(&self, host: &mut Host, pod: &mut Netlink) -> Result<(), Error> {
-        let Some(link) = self.in_pod(pod)? else { return Ok(()) };
-        drop_clashing_alt_names(pod, &link, self.before)?;
-        let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..self.change(&link) };
+    fn only(&self, mut links: Vec<Link>) -> Result<Option<Link>, Error> {
+        if links.len() > 1 {
+            let names = links.into_iter().map(|link| link.name).collect();
+            return Err(Error::Ambiguous { device: self.record.device.clone(), names });
+        }
+        Ok(links.pop())
+    }
+
+    /// Out of the pod, down, renamed and put back in one message. Returns it as it is on the host then.
+    fn leave_pod(&self, host: &mut Host, pod: &mut Netlink, link: &Link) -> Result<Link, Error> {
+        self.drop_clashing_alt_names(pod, link)?;
+        let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..self.change(link) };
         let named = LinkChange { name: Some(self.before.name.as_str()), ..home.clone() };
         match pod.change_link(link.index, "move link back", &named) {
-            // The kernel moves first and renames then, or cannot even move: both names may be taken on the host.
-            Err(error) if error.is_exists() => {
-                let Some(link) = self.in_pod(pod)? else { return Ok(()) };
-                let elsewhere = LinkChange { name: Some(ANY_NAME), ..home };
-                self.named(pod.change_link(link.index, "move link back", &elsewhere))
+            Err(error) if error.is_exists() => {}
+            moved => {
+                self.named(moved)?;
+                return Ok(host.netlink.link_by_name(&self.before.name)?);
             }
-            moved => self.named(moved),
         }
+        // The kernel moves under the pod's name and renames then, which failed; or both names are taken on the host, and it
+        // needs one that is nobody's for the way.
+        let Some(link) = self.in_pod(pod)? else {
+            return by_text(host, &link.name);
+        };
+        let passing = format!("sluice{}", link.index);
+        let rename = LinkChange { name: Some(&passing), up: Some(false), ..LinkChange::default() };
+        self.named(pod.change_link(
+            link.index,
+            "set link down",
+            &LinkChange { name: None, ..rename.clone() },
+        ))?;
+        self.named(pod.change_link(link.index, "rename link", &rename))?;
+        self.named(pod.change_link(link.index, "move link back", &home))?;
+        by_text(host, &passing)
     }
 
-    /// On the host, by the move or because the kernel brought it back with the pod's name: what is left to put right.
-    fn settle(&self, host: &mut Host, link: Link, notices: &mut Vec<Error>) -> Result<Link, Error> {
-        let link = self.rename(host, link, notices)?;
+    /// On the host, by the move or because the kernel brought it back with the pod's name: what is left to put right. Past
+    /// every error: the link is home, whatever it is called.
+    fn settle(&self, host: &mut Host, link: Link, restored: &mut Restored) -> Result<Link, Error> {
+        let errors = &mut restored.errors;
+        let link = match self.rename(host, &link, &mut restored.notices) {
+            Ok(link) => link,
+            Err(error) => {
+                errors.push(error);
+                link
+            }
+        };
         let change = self.change(&link);
-        if change.mtu.is_some() || change.alias.is_some() {
-            self.named(host.netlink.change_link(link.index, "put link back", &change))?;
+        for change in [
+            LinkChange { mtu: change.mtu, ..LinkChange::default() },
+            LinkChange { alias: change.alias, ..LinkChange::default() },
+        ] {
+            if change.mtu.is_some() || change.alias.is_some() {
+                errors
+                    .extend(self.named(host.netlink.change_link(link.index, "put link back", &change)).err());
+            }
         }
-        for name in link.alt_names.iter().filter(|name| !self.before.alt_names.contains(name)) {
-            host.netlink.remove_alt_name(link.index, name)?;
-        }
-        for name in self.before.alt_names.iter().filter(|name| !link.alt_names.contains(name)) {
-            host.netlink.add_alt_name(link.index, name)?;
+        if let Some(wanted) = &self.before.alt_names {
+            for name in link.alt_names.iter().filter(|name| !wanted.contains(name)) {
+                errors.extend(self.named(host.netlink.remove_alt_name(link.index, name)).err());
+            }
+            for name in wanted.iter().filter(|name| !link.alt_names.contains(name)) {
+                errors.extend(self.named(host.netlink.add_alt_name(link.index, name)).err());
+            }
         }
         Ok(host.netlink.link_by_index(link.index)?)
     }
 
-    fn rename(&self, host: &mut Host, link: Link, notices: &mut Vec<Error>) -> Result<Link, Error> {
+    fn rename(&self, host: &mut Host, link: &Link, notices: &mut Vec<Error>) -> Result<Link, Error> {
         let name = self.before.name.as_str();
         if link.name == name {
-            return Ok(link);
+            return Ok(link.clone());
         }
         if link.up {
             // A link that is up keeps its name (EBUSY) on most kernels.
             let down = LinkChange { up: Some(false), ..LinkChange::default() };
             self.named(host.netlink.change_link(link.index, "set link down", &down))?;
         }
-        drop_clashing_alt_names(&mut host.netlink, &link, self.before)?;
+        self.drop_clashing_alt_names(&mut host.netlink, link)?;
         let rename = |name| LinkChange { name: Some(name), ..LinkChange::default() };
         match host.netlink.change_link(link.index, "rename link", &rename(name)) {
             Err(error) if error.is_exists() => {
@@ -149,10 +207,18 @@ impl Way<'_> {
     /// The properties that differ from what they were.
     fn change(&self, link: &Link) -> LinkChange<'_> {
         LinkChange {
-            mtu: (link.mtu != self.before.mtu).then_some(self.before.mtu),
-            alias: (link.alias != self.before.alias).then_some(self.before.alias.as_str()),
+            mtu: self.before.mtu.filter(|mtu| link.mtu != *mtu),
+            alias: self.before.alias.as_deref().filter(|alias| link.alias != *alias),
             ..LinkChange::default()
         }
+    }
+
+    /// udev may have made the host name an alternative name of the link meanwhile; the kernel takes that for a clash.
+    fn drop_clashing_alt_names(&self, netlink: &mut Netlink, link: &Link) -> Result<(), Error> {
+        for name in link.alt_names.iter().filter(|name| *name == self.before.name.as_str()) {
+            netlink.remove_alt_name(link.index, name)?;
+        }
+        Ok(())
     }
 
     fn named(&self, changed: Result<(), netlink::Error>) -> Result<(), Error> {
@@ -160,10 +226,7 @@ impl Way<'_> {
     }
 }
 
-/// udev may have made the host name an alternative name of the link meanwhile; the kernel takes that for a clash.
-fn drop_clashing_alt_names(netlink: &mut Netlink, link: &Link, before: &LinkBefore) -> Result<(), Error> {
-    for name in link.alt_names.iter().filter(|name| *name == before.name.as_str()) {
-        netlink.remove_alt_name(link.index, name)?;
-    }
-    Ok(())
+fn by_text(host: &mut Host, name: &str) -> Result<Link, Error> {
+    let name = name.parse()?;
+    Ok(host.netlink.link_by_name(&name)?)
 }

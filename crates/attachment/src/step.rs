@@ -139,13 +139,7 @@ fn move_in(
     before: &LinkBefore,
 ) -> Result<Option<Link>, Error> {
     let Some(link) = link else { return Ok(None) };
-    // Looked at first: the kernel moves, then renames, and a name that is taken leaves the link in the pod under its old one.
-    match pod.netlink.link_by_name(name) {
-        Ok(_) => return Err(Error::NameInPod { name: name.clone() }),
-        Err(error) if error.is_no_link() => {}
-        Err(error) => return Err(error.into()),
-    }
-    for taken in before.alt_names.iter().filter(|alt| *alt == name.as_str()) {
+    for taken in before.alt_names.iter().flatten().filter(|alt| *alt == name.as_str()) {
         // The kernel takes a link's own alternative name for a clash.
         host.netlink.remove_alt_name(link.index, taken)?;
     }

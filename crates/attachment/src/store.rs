@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
@@ -16,16 +16,27 @@ use crate::record::{Owner, Record};
 /// A plugin's state directory:
 ///
 /// ```text
-/// <root>/<containerID>-<ifname>        the record, beside the keys of the Go plugin's cache
-/// <root>/<devices>/<device>            the path of the network namespace that has the device, as the Go plugin writes it
-/// <root>/<devices>/owner/<device>      whose claim that is
-/// <root>/<devices>/vf_lock/<device>.lock
+/// <root>/<containerID>-<ifname>    the record, beside the keys of the Go plugin's cache
+/// <root>/<claims>/<device>         the path of the network namespace that has the device, as the Go plugin writes it
+/// <root>/<owners>/<device>         whose claim that is
+/// <root>/<locks>/<device>.lock
 /// ```
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
-    devices: &'static str,
+    layout: Layout,
     foreign: Foreign,
+}
+
+/// The directories below the root.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// The claims.
+    pub claims: &'static str,
+    /// Whose they are.
+    pub owners: &'static str,
+    /// The locks.
+    pub locks: &'static str,
 }
 
 /// Makes a record of a file that the Go plugin wrote; `None` where that file is no attachment.
@@ -40,6 +51,13 @@ pub struct Claim {
     pub owner: Option<Owner>,
 }
 
+/// What the owner's file tells.
+#[derive(Deserialize, Serialize)]
+struct Told {
+    owner: Owner,
+    netns: PathBuf,
+}
+
 /// The lock of one device, held until dropped or the process ends.
 #[derive(Debug)]
 pub struct Lock {
@@ -52,9 +70,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 impl Store {
-    /// The state directory at `root`, with its claims below `devices`.
-    pub fn new(root: impl Into<PathBuf>, devices: &'static str) -> Self {
-        Self { root: root.into(), devices, foreign: |_, _| None }
+    /// The state directory at `root`.
+    pub fn new(root: impl Into<PathBuf>, layout: Layout) -> Self {
+        Self { root: root.into(), layout, foreign: |_, _| None }
     }
 
     /// The same, reading the files of the Go plugin too.
@@ -65,7 +83,7 @@ impl Store {
 
     /// Waits for the device's lock, which the Go plugin takes as well (`flock`).
     pub fn lock(&self, device: &str) -> Result<Lock, Error> {
-        let path = self.root.join(self.devices).join("vf_lock").join(format!("{device}.lock"));
+        let path = self.root.join(self.layout.locks).join(format!("{device}.lock"));
         make_parent(&path)?;
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
@@ -87,15 +105,19 @@ impl Store {
     pub fn claim(&self, device: &str) -> Result<Option<Claim>, Error> {
         let netns = read(&self.allocation(device))?
             .map(|bytes| PathBuf::from(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\0'])));
-        let owner = read(&self.owner(device))?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let told: Option<Told> =
+            read(&self.owner(device))?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        // One that tells of another namespace than the claim is left from before the Go plugin claimed the device.
+        let told = told.filter(|told| netns.as_ref().is_none_or(|netns| *netns == told.netns));
         // A kill between the two files leaves one: still a claim.
+        let owner = told.map(|told| told.owner);
         Ok((netns.is_some() || owner.is_some()).then_some(Claim { netns, owner }))
     }
 
     /// Claims the device for the record's owner.
     pub fn set_claim(&self, record: &Record) -> Result<(), Error> {
-        let owner = serde_json::to_vec(&record.owner).unwrap_or_default();
-        write(&self.owner(&record.device), &owner)?;
+        let told = Told { owner: record.owner.clone(), netns: record.sandbox.path.clone() };
+        write(&self.owner(&record.device), &serde_json::to_vec(&told).unwrap_or_default())?;
         write(&self.allocation(&record.device), record.sandbox.path.as_os_str().as_encoded_bytes())
     }
 
@@ -122,9 +144,26 @@ impl Store {
         let corrupt = |source| Error::Corrupt { path: path.clone(), source };
         let mut object: Map<String, Value> = serde_json::from_slice(&bytes).map_err(corrupt)?;
         match object.remove(OURS) {
-            Some(ours) => Record::deserialize(ours).map(Some).map_err(corrupt),
+            Some(ours) => {
+                let record = Record::deserialize(ours).map_err(corrupt)?;
+                // Container c with interface x-net1 and container c-x with net1 have one file name.
+                Ok(Some(record).filter(|record| record.owner == *owner))
+            }
             None => Ok((self.foreign)(owner, &object)),
         }
+    }
+
+    /// Moves a record that cannot be read out of the way, and says where to.
+    pub fn set_aside(&self, owner: &Owner) -> Result<PathBuf, Error> {
+        let path = self.path(owner);
+        let aside = path.with_file_name(format!(".{}.corrupt", owner.key()));
+        fs::rename(&path, &aside).map_err(state("move away", &path))?;
+        Ok(aside)
+    }
+
+    /// Forgets what was half written when an ADD was killed.
+    pub fn forget_draft(&self, owner: &Owner) -> Result<(), Error> {
+        remove_file(&temporary(&self.path(owner)))
     }
 
     /// Every record, of whichever container. A file that is none is passed over.
@@ -155,11 +194,11 @@ impl Store {
     }
 
     fn allocation(&self, device: &str) -> PathBuf {
-        self.root.join(self.devices).join(device)
+        self.root.join(self.layout.claims).join(device)
     }
 
     fn owner(&self, device: &str) -> PathBuf {
-        self.root.join(self.devices).join("owner").join(device)
+        self.root.join(self.layout.owners).join(device)
     }
 }
 
@@ -211,14 +250,17 @@ fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.new"))
 }
 
+/// Removes a file and what was half written for it.
 fn remove(path: &Path) -> Result<(), Error> {
-    for path in [&temporary(path), path] {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            outcome => outcome.map_err(state("remove", path))?,
-        }
+    remove_file(&temporary(path))?;
+    remove_file(path)
+}
+
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome.map_err(state("remove", path)),
     }
-    Ok(())
 }
 
 #[cfg(test)]

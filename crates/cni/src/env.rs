@@ -1,6 +1,7 @@
 //! The request that the environment and standard input make up.
 //! It must not act on it.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -47,7 +48,7 @@ const VARIABLES: [&str; 6] =
 
 /// Where a request comes from: the process, or a test.
 pub(crate) struct Source<'a> {
-    pub(crate) variable: &'a dyn Fn(&str) -> Option<String>,
+    pub(crate) variable: &'a dyn Fn(&str) -> Option<OsString>,
     pub(crate) stdin: &'a mut dyn Read,
 }
 
@@ -64,6 +65,9 @@ impl Source<'_> {
         let command = self.value("CNI_COMMAND");
         let mut missing = Vec::new();
         for name in VARIABLES {
+            if (self.variable)(name).is_some_and(|value| value.to_str().is_none()) {
+                return Err(Error::new(Code::ENVIRONMENT, format!("{name} is not UTF-8 text")));
+            }
             let value = self.value(name);
             if !value.is_empty() {
                 validate(name, &value)?;
@@ -110,7 +114,7 @@ impl Source<'_> {
 
     /// An empty variable is a missing one.
     pub(crate) fn value(&self, name: &str) -> String {
-        (self.variable)(name).unwrap_or_default()
+        (self.variable)(name).and_then(|value| value.into_string().ok()).unwrap_or_default()
     }
 }
 

@@ -49,11 +49,14 @@ fn exec(request: &Request, plugin: &str, command: &str) -> Result<Vec<u8>, Error
         Error::new(Code::IO, format!("cannot run IPAM plugin {}: {error}", program.display()))
     };
     let mut child = spawn(&program, request, command).map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
+    let stdin = child.stdin.take();
+    // From another thread: a plugin that says much before it reads would otherwise wait for us, and we for it.
+    let output = std::thread::scope(|scope| {
         // A plugin that does not read its input (VERSION, or one that fails early) closes the pipe: its answer counts.
-        let _ = stdin.write_all(&request.stdin);
-    }
-    let output = child.wait_with_output().map_err(failed)?;
+        scope.spawn(|| stdin.map(|mut pipe| pipe.write_all(&request.stdin)));
+        child.wait_with_output()
+    });
+    let output = output.map_err(failed)?;
     // Its words for people go up as they are.
     let _ = io::stderr().write_all(&output.stderr);
     if output.status.success() {

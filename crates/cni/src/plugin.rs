@@ -1,6 +1,7 @@
 //! The main loop of a plugin: one request in, one result or error out.
 //! It must not know what a plugin does.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -51,13 +52,13 @@ pub fn main(plugin: &dyn Plugin) -> ExitCode {
         let _ = io::stdout().write_all(error.to_json(None).as_bytes());
         std::process::exit(1);
     }));
-    run(plugin, &|name| std::env::var(name).ok(), &mut io::stdin().lock(), &mut io::stdout().lock())
+    run(plugin, &|name| std::env::var_os(name), &mut io::stdin().lock(), &mut io::stdout().lock())
 }
 
 /// Runs the plugin on what is given.
 pub fn run(
     plugin: &dyn Plugin,
-    variable: &dyn Fn(&str) -> Option<String>,
+    variable: &dyn Fn(&str) -> Option<OsString>,
     stdin: &mut dyn Read,
     stdout: &mut dyn Write,
 ) -> ExitCode {
@@ -90,7 +91,7 @@ fn answer(
     if let Asked::Version = asked {
         return Ok(Version::report());
     }
-    let request = source.request()?;
+    let mut request = source.request()?;
     *version = Some(request.conf.version);
     let command = match asked {
         Asked::Known(command) => command,
@@ -100,9 +101,14 @@ fn answer(
         Asked::Version => return Ok(Version::report()),
     };
     allowed(command, request.conf.version)?;
-    if matches!(command, Command::Add | Command::Del) && !overridden(source) {
-        // The Go skeleton looks only after the work is done; a result may then be out already.
-        foreign_netns(request.netns.as_deref())?;
+    if !overridden(source) && is_own_netns(request.netns.as_deref()) {
+        // The Go skeleton looks only after the work is done; a result may then be out already. A DEL must still release what
+        // it can: the path may be a dead process's, whose number another has now.
+        match command {
+            Command::Del => request.netns = None,
+            Command::Add => return Err(Error::new(Code::NETNS, OWN_NETNS)),
+            Command::Check | Command::Gc | Command::Status => {}
+        }
     }
     match command {
         Command::Add => {
@@ -139,16 +145,13 @@ fn overridden(source: &Source<'_>) -> bool {
     value == "1" || value.eq_ignore_ascii_case("true")
 }
 
+const OWN_NETNS: &str = "plugin's netns and netns from CNI_NETNS should not be the same";
+
 /// A runtime that passes the plugin's own namespace would have the node's NIC configured as the pod's.
-fn foreign_netns(netns: Option<&Path>) -> Result<(), Error> {
+fn is_own_netns(netns: Option<&Path>) -> bool {
     let identity = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let own = identity(Path::new("/proc/self/ns/net"));
-    match netns.and_then(identity) {
-        Some(asked) if own == Some(asked) => {
-            Err(Error::new(Code::NETNS, "plugin's netns and netns from CNI_NETNS should not be the same"))
-        }
-        _ => Ok(()),
-    }
+    netns.and_then(identity).is_some_and(|asked| own == Some(asked))
 }
 
 #[cfg(test)]

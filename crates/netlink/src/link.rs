@@ -60,17 +60,11 @@ pub struct LinkChange<'a> {
 const HEADER_LEN: usize = 16;
 
 impl Netlink {
-    /// The link of that name, or of that alternative name.
+    /// The link of that name, or of that alternative name: the kernel looks among both.
     pub fn link_by_name(&mut self, name: &IfName) -> Result<Link, Error> {
         let mut message = LinkMessage::default();
         message.attributes = vec![LinkAttribute::IfName(name.to_string())];
-        let link = self.link("get link", message.clone());
-        if !matches!(&link, Err(error) if error.is_no_link()) {
-            return link;
-        }
-        message.attributes = vec![LinkAttribute::PropList(vec![Prop::AltIfName(name.to_string())])];
-        // Kernels before 5.5 know no alternative names and call the request malformed.
-        self.link("get link", message).map_err(|_| Error::NoLink)
+        self.link("get link", message)
     }
 
     /// The link of that index.

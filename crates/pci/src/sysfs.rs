@@ -123,6 +123,17 @@ impl Sysfs {
         buses.flat_map(|bus| entries(&dir.join(bus).join("net"))).collect()
     }
 
+    /// Where a network device stands among those of its function: `<dev_port>/<phys_port_name>`, which do not change with
+    /// its name. `None` where it is not here.
+    pub fn port(&self, address: PciAddress, netdev: &str) -> Option<String> {
+        let dir = self.function_dir(address).join("net").join(netdev);
+        // The second is an error on most drivers, which then have one network device a function.
+        let read = |name| fs::read_to_string(dir.join(name)).ok().map(|text| text.trim().to_owned());
+        dir.exists().then(|| {
+            format!("{}/{}", read("dev_port").unwrap_or_default(), read("phys_port_name").unwrap_or_default())
+        })
+    }
+
     /// All there is to know of one function. A VF's number is looked up in its PF's links; whoever reads many VFs passes
     /// the number to [`Sysfs::function_with`] instead and reads each PF once.
     pub fn function(&self, address: PciAddress) -> Result<Function, Error> {

@@ -18,8 +18,7 @@ pub(super) fn check(paths: &Paths, request: &Request) -> Result<(), cni::Error> 
 fn has_link(paths: &Paths, key: &DeviceKey) -> bool {
     let address = match key {
         DeviceKey::Pci(address) => Some(*address),
-        DeviceKey::Allocated(id) => id.parse().ok(),
-        DeviceKey::Name(_) | DeviceKey::Mac(_) | DeviceKey::KernelPath(_) => None,
+        DeviceKey::Name(_) | DeviceKey::Mac(_) | DeviceKey::KernelPath(_) | DeviceKey::Auxiliary(_) => None,
     };
     let function = address.and_then(|address| Sysfs::new(&paths.sysfs).function(address).ok());
     !function.is_some_and(|function| function.is_userspace_bound())

@@ -10,7 +10,7 @@ use crate::error::Error;
 
 pub(super) fn del(paths: &Paths, store: &Store, request: &Request) -> Result<(), Error> {
     let owner = Owner::of(request)?;
-    if store.load(&owner)?.is_none()
+    if matches!(store.load(&owner), Ok(None))
         && let Some(record) = adopted(request, &owner)?
     {
         // Addresses first: a DHCP client releases its lease through the link.
@@ -32,10 +32,10 @@ fn adopted(request: &Request, owner: &Owner) -> Result<Option<Record>, Error> {
     let Ok(name) = link.alias.parse::<IfName>() else { return Ok(None) };
     let before = LinkBefore {
         name,
-        parent: link.parent.clone(),
-        mtu: link.mtu,
-        alias: String::new(),
-        alt_names: link.alt_names,
+        index: 0,
+        pod_index: Some(link.index),
+        alias: Some(String::new()),
+        ..LinkBefore::of(&link, None)?
     };
     Ok(Some(Record {
         version: Record::VERSION,
@@ -55,7 +55,7 @@ fn is_named_by(link: &Link, key: &DeviceKey) -> bool {
         DeviceKey::Name(name) => link.alias == name.as_str(),
         DeviceKey::Mac(mac) => link.mac.as_ref() == Some(mac),
         DeviceKey::Pci(address) => link.parent == Some(address.to_string()),
-        DeviceKey::Allocated(id) => link.parent.as_ref() == Some(id),
+        DeviceKey::Auxiliary(name) => link.parent.as_deref() == Some(name.as_str()),
         DeviceKey::KernelPath(path) => {
             link.parent.as_ref().is_some_and(|parent| path.iter().any(|part| part == parent.as_str()))
         }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod go_pod;
+mod identity;
 mod kill;
 mod network;
 mod node;

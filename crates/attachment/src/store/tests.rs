@@ -19,7 +19,7 @@ fn record() -> Record {
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::new(dir.path(), "pci");
+    let store = Store::new(dir.path(), Layout { claims: "pci", owners: "pci/owner", locks: "pci/vf_lock" });
     (dir, store)
 }
 
@@ -74,6 +74,28 @@ fn a_kill_between_writing_and_renaming_leaves_one_file_that_goes_with_the_record
     assert_eq!(store.load(&record().owner).unwrap(), None);
     store.forget(&record().owner).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_owner_from_before_the_go_plugins_claim_does_not_count() {
+    let (dir, store) = store();
+    store.set_claim(&record()).unwrap();
+    fs::write(dir.path().join("pci/0000:3b:02.1"), "/run/netns/go").unwrap();
+    let claim = store.claim("0000:3b:02.1").unwrap().unwrap();
+    assert_eq!((claim.netns, claim.owner), (Some(PathBuf::from("/run/netns/go")), None));
+}
+
+#[test]
+fn a_record_of_the_same_file_name_is_not_another_owners() {
+    let (_dir, store) = store();
+    let mine =
+        Record { owner: Owner { container_id: "c".into(), ifname: "x-net1".parse().unwrap() }, ..record() };
+    store.save(&mine, &Map::new()).unwrap();
+    let other = Owner { container_id: "c-x".into(), ifname: "net1".parse().unwrap() };
+    assert_eq!(store.path(&other), store.path(&mine.owner));
+    assert_eq!(store.load(&other).unwrap(), None);
+    store.forget_draft(&other).unwrap();
+    assert_eq!(store.load(&mine.owner).unwrap(), Some(mine));
 }
 
 #[test]

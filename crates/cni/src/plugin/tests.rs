@@ -20,7 +20,7 @@ const CONF: &str = r#"{"cniVersion":"1.1.0","name":"n","type":"t"}"#;
 fn ask(variables: &[(&str, &str)], conf: &str) -> String {
     let variables: HashMap<&str, &str> = variables.iter().copied().collect();
     let mut stdout = Vec::new();
-    let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+    let variable = |name: &str| variables.get(name).map(|value| (*value).into());
     run(&Probe, &variable, &mut conf.as_bytes(), &mut stdout);
     String::from_utf8(stdout).unwrap()
 }
@@ -90,10 +90,25 @@ fn a_plugins_error_keeps_its_code_and_names_the_version() {
 
 #[test]
 fn the_nodes_own_namespace_is_refused_before_any_work() {
-    let own = full("DEL", &[("CNI_NETNS", "/proc/self/ns/net")]);
-    assert_eq!(code_and_msg(&ask(&own, CONF)).0, 8);
-    let overridden = full("DEL", &[("CNI_NETNS", "/proc/self/ns/net"), ("CNI_NETNS_OVERRIDE", "True")]);
-    assert_eq!(code_and_msg(&ask(&overridden, CONF)).1, "busy");
+    let own = [("CNI_NETNS", "/proc/self/ns/net")];
+    assert_eq!(code_and_msg(&ask(&full("ADD", &own), CONF)).0, 8);
+    let overridden = [("CNI_NETNS", "/proc/self/ns/net"), ("CNI_NETNS_OVERRIDE", "True")];
+    assert!(ask(&full("ADD", &overridden), CONF).starts_with("{\n    \"cniVersion\": \"1.1.0\""));
+    assert_eq!(code_and_msg(&ask(&full("DEL", &own), CONF)).1, "busy");
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_not_a_missing_one() {
+    use std::os::unix::ffi::OsStringExt;
+    let variable = |name: &str| match name {
+        "CNI_COMMAND" => Some("ADD".into()),
+        "CNI_ARGS" => Some(std::ffi::OsString::from_vec(vec![b'M', 0xff])),
+        _ => None,
+    };
+    let mut stdout = Vec::new();
+    run(&Probe, &variable, &mut CONF.as_bytes(), &mut stdout);
+    let (code, msg) = code_and_msg(&String::from_utf8(stdout).unwrap());
+    assert_eq!((code, msg.as_str()), (4, "CNI_ARGS is not UTF-8 text"));
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! Which link is the one: links of the host and of the pod that look like it are never touched.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use testkit::netns::Namespace;
+
+use crate::node::{BINARY, Node, conf};
+
+#[test]
+fn a_host_link_that_bears_the_name_as_its_alias_is_left_alone() {
+    let node = Node::new();
+    node.host.ip(&[
+        "link",
+        "add",
+        "foo",
+        "address",
+        "02:aa:00:00:00:01",
+        "mtu",
+        "1234",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "bar",
+    ]);
+    node.host.ip(&["link", "set", "foo", "alias", "nic0"]);
+    let (nic, foo) = (node.nic(), node.host.link("foo"));
+    node.call("ADD", &conf(&[])).success();
+    node.call("DEL", &conf(&[])).success();
+    assert_eq!((node.nic(), node.host.link("foo")), (nic.clone(), foo.clone()));
+    node.pod.ip(&["link", "add", "net1", "type", "bridge"]);
+    node.call("ADD", &conf(&[])).error();
+    assert_eq!((node.nic(), node.host.link("foo")), (nic, foo));
+}
+
+#[test]
+fn a_decoy_in_the_pod_does_not_come_to_the_host() {
+    let node = Node::new();
+    let before = node.nic();
+    node.call("ADD", &conf(&[])).success();
+    node.pod.ip(&["link", "add", "decoy", "type", "veth", "peer", "name", "other"]);
+    node.pod.ip(&["link", "set", "decoy", "alias", "nic0"]);
+    node.call("DEL", &conf(&[])).success();
+    assert_eq!(node.nic(), before);
+    assert!(node.pod.link("decoy").is_some() && node.pod.link("net1").is_none());
+}
+
+#[test]
+fn a_second_add_does_not_overwrite_the_first_ones_record() {
+    let node = Node::new();
+    node.host.ip(&["link", "add", "nic1", "type", "veth", "peer", "name", "peer1"]);
+    let before = node.nic();
+    node.call("ADD", &conf(&[])).success();
+    let (code, msg) = {
+        let refused = node.call("ADD", &conf(&[("device", json!("nic1"))]));
+        let (code, msg) = refused.error();
+        (code, msg.to_owned())
+    };
+    assert_eq!((code, msg.as_str()), (11, "pci address nic1 is already allocated to net1 of container c1"));
+    assert!(node.host.link("nic1").is_some());
+    node.call("DEL", &conf(&[])).success();
+    assert_eq!(node.nic(), before);
+    assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
+fn a_del_of_a_container_whose_record_has_the_same_file_name_touches_nothing() {
+    let node = Node::new();
+    let mut add = node.invocation("ADD", &conf(&[]));
+    add.container_id = Some("c".to_owned());
+    add.ifname = Some("x-net1".to_owned());
+    add.run_in(&node.host, Path::new(BINARY)).success();
+    let mut del = node.invocation("DEL", &conf(&[]));
+    del.container_id = Some("c-x".to_owned());
+    del.run_in(&node.host, Path::new(BINARY)).success();
+    assert!(node.pod.link("x-net1").is_some());
+    add.command("DEL").run_in(&node.host, Path::new(BINARY)).success();
+    assert!(node.host.link("nic0").is_some());
+}
+
+#[test]
+fn a_link_that_died_with_its_namespace_is_let_go() {
+    let mut node = Node::new();
+    node.call("ADD", &conf(&[])).success();
+    let gone = std::mem::replace(&mut node.pod, Namespace::new("pod"));
+    let mut del = node.invocation("DEL", &conf(&[]));
+    del.netns = Some(gone.path().display().to_string());
+    drop(gone);
+    // Another link has the name by then.
+    node.host.ip(&[
+        "link",
+        "add",
+        "nic0",
+        "address",
+        "02:00:00:00:00:88",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "peer8",
+    ]);
+    let other = node.host.link("nic0");
+    let deleted = del.run_in(&node.host, Path::new(BINARY));
+    deleted.success();
+    assert!(deleted.stderr.contains("it is gone from this node"), "{}", deleted.stderr);
+    assert_eq!(node.host.link("nic0"), other);
+    assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
+fn a_torn_record_is_set_aside_and_does_not_keep_the_pod() {
+    let node = Node::new();
+    node.call("ADD", &conf(&[])).success();
+    let record = node.state.path().join("c1-net1");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, &text[..text.len() / 2]).unwrap();
+    let deleted = node.call("DEL", &conf(&[]));
+    deleted.success();
+    assert!(deleted.stderr.contains("is no attachment record"), "{}", deleted.stderr);
+    assert!(node.state.path().join(".c1-net1.corrupt").exists());
+}
+
+#[test]
+fn a_device_id_that_is_a_path_names_no_file() {
+    let node = Node::new();
+    let victim = node.state.path().join("victim");
+    std::fs::write(&victim, "/run/netns/gone").unwrap();
+    let keys = [("device", Value::Null), ("runtimeConfig", json!({"deviceID": "../../victim"}))];
+    let refused = node.call("ADD", &conf(&keys));
+    assert_eq!(refused.error().1, "runtime config DeviceID ../../victim not found or unsupported");
+    assert!(victim.exists());
+    assert_eq!(std::fs::read_dir(node.state.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_link_may_be_called_like_our_directories() {
+    let node = Node::new();
+    for name in ["owner", "claim", "lock"] {
+        node.host.ip(&["link", "add", name, "type", "veth", "peer", "name", "other"]);
+        let keys = [("device", json!(name))];
+        node.call("ADD", &conf(&keys)).success();
+        node.call("DEL", &conf(&keys)).success();
+        assert!(node.host.link(name).is_some());
+        node.host.ip(&["link", "del", name]);
+    }
+}
+
+#[test]
+fn ipam_may_say_much_before_it_reads() {
+    let node = Node::new();
+    let keys = [("ipam", json!({"type": "lease"})), ("padding", json!("x".repeat(200_000)))];
+    node.call("ADD", &conf(&keys)).success();
+    node.call("DEL", &conf(&keys)).success();
+}
