@@ -39,6 +39,8 @@ impl Error {
     pub(crate) fn attach(error: AttachError, ifname: &str, pf: &str, ipam: Option<&str>) -> Self {
         let (ifname, pf) = (ifname.to_owned(), pf.to_owned());
         match error.stage {
+            // The Go plugin says this one bare.
+            _ if matches!(error.source, attachment::Error::NoAddresses) => Self::Prepare(error),
             Stage::Prepare => Self::Prepare(error),
             Stage::Configure => Self::Configure(error),
             Stage::Move | Stage::Addresses => Self::Move { ifname, pf, source: error },

@@ -68,7 +68,9 @@ pub fn attach(
             .map_err(|error| untouched(error.into()))?;
     }
     if let Some(ipam) = &plan.record.ipam {
-        cni::ipam::find(&request.path, ipam).map_err(|error| untouched(error.into()))?;
+        let missing =
+            |error: cni::Error| AttachError { stage: Stage::Ipam, source: error.into(), left: None };
+        cni::ipam::find(&request.path, ipam).map_err(missing)?;
     }
     let mut pod = Pod::open(netns).map_err(untouched)?;
     let record = foretold(store, &mut pod, plan).map_err(|(stage, source)| AttachError {

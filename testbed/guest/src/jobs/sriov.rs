@@ -20,6 +20,7 @@ use crate::host::Function;
 use crate::host::PF0;
 use crate::host::PF1;
 use crate::host::Pf;
+use crate::host::ip;
 
 mod kills;
 mod mac;
@@ -77,6 +78,7 @@ fn vlan_isolation(bench: &Bench) -> Result<String> {
         ("vlan-c", bench.pf1.vf(0)?, "192.0.2.3", json!(100)),
         ("vlan-d", bench.pf0.vf(2)?, "192.0.2.4", json!(200)),
         ("vlan-e", bench.pf0.vf(3)?, "192.0.2.5", Value::Null),
+        ("vlan-f", bench.pf1.vf(1)?, "192.0.2.6", json!(200)),
     ];
     let mut pods = Vec::new();
     for (name, vf, ip, vlan) in &members {
@@ -93,6 +95,13 @@ fn vlan_isolation(bench: &Bench) -> Result<String> {
     ensure!(from.pings("192.0.2.3")?, "the same VLAN on the other PF does not answer");
     ensure!(!from.pings("192.0.2.4")?, "another VLAN answers");
     ensure!(!from.pings("192.0.2.5")?, "a VF without a VLAN answers");
+    // The others are silent because of their VLAN and not because they are dead: 200 reaches 200, the untagged the PF.
+    ensure!(pods[3].0.netns.pings("192.0.2.6")?, "VLAN 200 does not reach VLAN 200");
+    let pf = bench.pf0.name()?;
+    ip(&["address", "add", "192.0.2.7/24", "dev", &pf])?;
+    let reached = pods[4].0.netns.pings("192.0.2.7");
+    ip(&["address", "del", "192.0.2.7/24", "dev", &pf])?;
+    ensure!(reached?, "the untagged VF does not reach its PF");
     for (pod, conf) in &pods {
         pod.del(conf)?;
     }

@@ -18,6 +18,7 @@ use crate::cni::program;
 use crate::cni::same;
 use crate::cni::sriov;
 use crate::host::Function;
+use crate::host::ip;
 
 pub(super) fn run(cases: &mut Cases, bench: &Bench) {
     cases.run("add-killed-at-every-boundary", || kernel_vf(bench));
@@ -34,14 +35,27 @@ fn everything(vf: &Function) -> Value {
     )
 }
 
+/// From a state in which nothing is the default: an administrator's MAC, a VLAN, up, an MTU, an alias, another name.
 fn kernel_vf(bench: &Bench) -> Result<String> {
-    sweep(bench, 2)
+    let vf = bench.pf0.vf(2)?;
+    bench.pf0.set_vf(2, &["mac", "02:00:00:00:04:04", "vlan", "7", "qos", "1", "max_tx_rate", "500"])?;
+    vf.unbind()?;
+    let name = vf.bind_default()?;
+    ip(&["link", "set", &name, "alias", "rack 7", "mtu", "1400", "up"])?;
+    ip(&["link", "property", "add", "dev", &name, "altname", "by-slot"])?;
+    let swept = sweep(bench, 2);
+    ip(&["link", "set", &name, "alias", "", "mtu", "1500", "down"])?;
+    ip(&["link", "property", "del", "dev", &name, "altname", "by-slot"])?;
+    bench.pf0.set_vf(2, &["mac", "00:00:00:00:00:00", "vlan", "0", "max_tx_rate", "0"])?;
+    swept
 }
 
 fn vfio_vf(bench: &Bench) -> Result<String> {
     let vf = bench.pf0.vf(3)?;
+    bench.pf0.set_vf(3, &["mac", "02:00:00:00:04:05", "vlan", "8"])?;
     vf.bind("vfio-pci")?;
     let swept = sweep(bench, 3);
+    bench.pf0.set_vf(3, &["mac", "00:00:00:00:00:00", "vlan", "0"])?;
     vf.bind_default()?;
     swept
 }
