@@ -127,11 +127,16 @@ enum Side {
 pub fn text(rows: &[Row]) -> String {
     let head = COLUMNS.map(|(head, _)| head.to_owned());
     let lines: Vec<_> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
+    let mut widths = [0; COLUMNS.len()];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut text = String::new();
     for line in &lines {
         let mut row = String::new();
-        for (column, (cell, (_, side))) in line.iter().zip(COLUMNS).enumerate() {
-            let width = lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+        for ((cell, (_, side)), width) in line.iter().zip(COLUMNS).zip(widths) {
             // Writing to a string cannot fail.
             let _ = match side {
                 Side::Left => write!(row, "{cell:<width$}  "),
