@@ -28,6 +28,10 @@ impl HostDevice {
 }
 
 impl Plugin for HostDevice {
+    fn about(&self) -> Option<String> {
+        Some(format!("CNI plugin host-device v{} of Sluice", env!("CARGO_PKG_VERSION")))
+    }
+
     fn add(&self, request: &Request) -> Result<Outcome, cni::Error> {
         Ok(add::add(&self.paths, &self.store(), request)?)
     }

@@ -42,11 +42,12 @@ pub(crate) fn bring_home(
             return Ok(None);
         }
     }
-    let is_dead = pod.is_none() && before.kind.is_some();
-    let wait = if is_dead { Duration::ZERO } else { CLEANUP };
+    // A virtual link is either in one of the two or destroyed; only hardware comes back in the kernel's own time.
+    let is_virtual = before.kind.is_some();
+    let wait = if is_virtual { Duration::ZERO } else { CLEANUP };
     match watch.until(wait, || way.on_host(host))? {
         Some(link) => way.settle(host, link, restored).map(Some),
-        None if is_dead => {
+        None if is_virtual => {
             restored.gone = true;
             Ok(None)
         }

@@ -117,8 +117,13 @@ impl Store {
     /// Claims the device for the record's owner.
     pub fn set_claim(&self, record: &Record) -> Result<(), Error> {
         let told = Told { owner: record.owner.clone(), netns: record.sandbox.path.clone() };
-        write(&self.owner(&record.device), &serde_json::to_vec(&told).unwrap_or_default())?;
-        write(&self.allocation(&record.device), record.sandbox.path.as_os_str().as_encoded_bytes())
+        // A claim says that a namespace has the device: after a power loss none has, so it need not survive one.
+        write(&self.owner(&record.device), &serde_json::to_vec(&told).unwrap_or_default(), Against::Kill)?;
+        write(
+            &self.allocation(&record.device),
+            record.sandbox.path.as_os_str().as_encoded_bytes(),
+            Against::Kill,
+        )
     }
 
     /// Gives the device up.
@@ -134,7 +139,7 @@ impl Store {
         let ours =
             serde_json::to_value(record).map_err(|source| Error::Corrupt { path: path.clone(), source })?;
         object.insert(OURS.to_owned(), ours);
-        write(&path, Value::Object(object).to_string().as_bytes())
+        write(&path, Value::Object(object).to_string().as_bytes(), Against::PowerLoss)
     }
 
     /// The record of an owner, whichever program wrote it.
@@ -229,15 +234,27 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// Temporary file, fsync, rename, fsync of the directory: after a power loss there is the old content or the new. The
-/// temporary name is fixed, so that a kill in between leaves one file at most, which the next write takes over.
-fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+/// What a file must survive.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Against {
+    /// The process's end at any instruction: the rename is enough.
+    Kill,
+    /// The machine's: the file, and the name in its directory, must be on the disk.
+    PowerLoss,
+}
+
+/// Temporary file, fsync, rename, fsync of the directory: there is the old content or the new. The temporary name is fixed,
+/// so that a kill in between leaves one file at most, which the next write takes over.
+fn write(path: &Path, content: &[u8], against: Against) -> Result<(), Error> {
     make_parent(path)?;
     let put = || -> io::Result<()> {
         let temporary = temporary(path);
         let mut options = OpenOptions::new();
         let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
         file.write_all(content)?;
+        if against == Against::Kill {
+            return fs::rename(&temporary, path);
+        }
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()

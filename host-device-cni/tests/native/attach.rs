@@ -67,6 +67,39 @@ fn ipam_gives_addresses_routes_and_name_servers() {
 }
 
 #[test]
+fn ipam_sees_the_link_up_and_the_configuration_untouched() {
+    let node = Node::new();
+    let ipam = json!({"type": "lease", "mode": "needs-link", "configuration_path": "/var/lib/rancher/k3s", "Unknown": [1.0]});
+    let keys = conf(&[("ipam", ipam)]);
+    node.call("ADD", &keys).success();
+    let seen: Value =
+        serde_json::from_slice(&std::fs::read(node.state.path().join("conf")).unwrap()).unwrap();
+    assert_eq!(seen, keys);
+    std::fs::remove_file(node.state.path().join("conf")).unwrap();
+    node.call("DEL", &keys).success();
+    assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
+fn a_link_that_the_pod_destroyed_is_let_go() {
+    let node = Node::new();
+    node.call("ADD", &conf(&[])).success();
+    node.pod.ip(&["link", "del", "net1"]);
+    let deleted = node.call("DEL", &conf(&[]));
+    deleted.success();
+    assert!(deleted.stderr.contains("it is gone from this node"), "{}", deleted.stderr);
+    assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
+fn run_by_hand_it_says_what_it_is() {
+    let said = testkit::runtime::Invocation { command: None, ..Default::default() }.run(crate::node::BINARY);
+    assert!(said.ok() && said.stdout.is_empty(), "{said:?}");
+    assert!(said.stderr.starts_with("CNI plugin host-device v"), "{}", said.stderr);
+    assert!(said.stderr.contains("CNI protocol versions supported: 0.1.0, 0.2.0,"), "{}", said.stderr);
+}
+
+#[test]
 fn a_pod_that_has_the_host_name_itself_is_no_clash() {
     let node = Node::new();
     node.pod.ip(&["link", "add", "nic0", "type", "bridge"]);

@@ -58,7 +58,9 @@ impl Node {
                 let path = entry.path();
                 if path.is_dir() {
                     dirs.push(path);
-                } else if path.extension().is_none_or(|extension| extension != "lock") {
+                } else if path.extension().is_none_or(|extension| extension != "lock")
+                    && !path.ends_with("conf")
+                {
                     left.push(path.display().to_string());
                 }
             }
