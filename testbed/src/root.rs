@@ -35,6 +35,7 @@ pub(crate) const PACKAGES: &[&str] = &[
     "iptables",
     "ethtool",
     "pciutils",
+    "dnsmasq-base",
     "tcpdump",
     "iperf3",
     "socat",

@@ -17,7 +17,7 @@ use crate::tally;
 use crate::tally::Tally;
 
 /// The guest's jobs that make up the end-to-end tests, each on a node of its own.
-const JOBS: &[&str] = &[node::SMOKE, "demo", "sriov", "host-device"];
+const JOBS: &[&str] = &[node::SMOKE, "demo", "device-plugin", "sriov", "host-device"];
 
 /// `test`: ends with the line `N passed, N failed`.
 pub(crate) fn test() -> Result<ExitCode> {

@@ -16,6 +16,7 @@ use crate::report;
 use crate::report::Outcome;
 
 mod demo;
+mod device_plugin;
 mod host_device;
 mod smoke;
 mod sriov;
@@ -23,8 +24,13 @@ mod sriov;
 /// A job: sets up what its cases share and runs them. Its own error is reported as one more failed case.
 type Job = fn(&mut Cases) -> Result<()>;
 
-const JOBS: &[(&str, Job)] =
-    &[("demo", demo::run), ("host-device", host_device::run), ("smoke", smoke::run), ("sriov", sriov::run)];
+const JOBS: &[(&str, Job)] = &[
+    ("demo", demo::run),
+    ("device-plugin", device_plugin::run),
+    ("host-device", host_device::run),
+    ("smoke", smoke::run),
+    ("sriov", sriov::run),
+];
 
 /// Runs a job; fails if one of its cases did.
 pub(crate) fn run(name: &str, filter: Option<&str>) -> ExitCode {

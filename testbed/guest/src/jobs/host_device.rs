@@ -23,6 +23,8 @@ use crate::host::Pf;
 use crate::host::VIRTIO;
 use crate::host::ip;
 
+mod dhcp;
+
 pub(super) fn run(cases: &mut Cases) -> Result<()> {
     let eni = Function::at(ENI)?;
     let name = eni.wait_netdev()?;
@@ -42,6 +44,7 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
     cases.run("changed-in-the-pod", || changed(&eni));
     cases.run("del-after-the-namespace-is-gone", || namespace_gone(&eni));
     cases.run("two-pods-do-not-share", || two_pods(&eni));
+    cases.run("a-dhcp-lease-is-seen-renewed-and-released", || dhcp::run(&eni, &pf));
     for driver in ["vfio-pci", "igb_uio", "uio_pci_generic"] {
         cases.run(&format!("dpdk-on-{driver}"), || dpdk(&pf.vf(0)?, driver));
     }
