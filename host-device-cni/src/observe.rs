@@ -107,8 +107,9 @@ fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
 fn of_link(host: &Host, link: Link) -> Observed {
     let function: Option<PciAddress> = link.parent.as_ref().and_then(|parent| parent.parse().ok());
     let port = function.and_then(|function| host.port_of(function, &link.name));
+    let alone = |function| host.sysfs.netdevs(function).len() < 2;
     let device = match function {
-        Some(function) if port.is_none() => function.to_string(),
+        Some(function) if alone(function) => function.to_string(),
         _ => link.name.clone(),
     };
     Observed { device, function, link: Some(link), network: SavedNetwork::default(), port }

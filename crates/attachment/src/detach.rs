@@ -37,7 +37,10 @@ pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, owner: &Ow
     // Read again under the lock: another DEL of the same attachment may have been first.
     let Some(mut record) = store.load(owner)? else { return Ok(()) };
     if record.sandbox.id.is_none() {
-        record.sandbox = Sandbox::unknown(request.netns.as_deref());
+        // The Go plugin's claim names the namespace where the request does not.
+        let claimed =
+            store.claim(&record.device)?.filter(|claim| claim.owner.is_none()).and_then(|claim| claim.netns);
+        record.sandbox = Sandbox::unknown(request.netns.as_deref().or(claimed.as_deref()));
     }
     // The link must still be in the pod while a DHCP client releases its lease.
     let released = release(request, record.ipam.as_deref());

@@ -17,6 +17,17 @@ pub struct Host {
     pub netlink: Netlink,
 }
 
+/// What became of a device.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Device {
+    /// It has a driver, and so a link somewhere.
+    Bound,
+    /// It has none, and no link.
+    Unbound,
+    /// It is not on this node any more.
+    Gone,
+}
+
 impl Host {
     /// The node on which this process runs, in the network namespace of this process.
     pub fn open(paths: &Paths) -> Result<Self, Error> {
@@ -34,11 +45,14 @@ impl Host {
 
     /// The network device of a function on the host; `None` while there is none here. Of several, the one at `port`.
     pub fn link_of(&mut self, function: PciAddress, port: Option<&str>) -> Result<Option<Link>, Error> {
-        let names = self.sysfs.netdevs(function);
-        let at_port = |name: &&String| port.is_none() || self.sysfs.port(function, name).as_deref() == port;
-        let Some(name) = names.iter().find(at_port).and_then(|name| name.parse().ok()) else {
-            return Ok(None);
-        };
+        let mut names = self.sysfs.netdevs(function);
+        if port.is_some() {
+            names.retain(|name| self.sysfs.port(function, name).as_deref() == port);
+            if names.len() > 1 {
+                return Err(Error::Ambiguous { device: function.to_string(), names });
+            }
+        }
+        let Some(name) = names.first().and_then(|name| name.parse().ok()) else { return Ok(None) };
         match self.netlink.link_by_name(&name) {
             Ok(link) => Ok(Some(link)),
             // It left between the two looks.
@@ -47,9 +61,21 @@ impl Host {
         }
     }
 
-    /// What tells a network device from the others of its function; `None` where it is the only one.
+    /// What tells a network device from others of its function, those included that are in pods now.
     pub fn port_of(&self, function: PciAddress, name: &str) -> Option<String> {
-        if self.sysfs.netdevs(function).len() > 1 { self.sysfs.port(function, name) } else { None }
+        self.sysfs.port(function, name)
+    }
+
+    /// What became of a device of any bus, such as `virtio3` or `mlx5_core.sf.4`.
+    pub(crate) fn device(&self, name: &str) -> Device {
+        let buses = std::fs::read_dir(self.sysfs.root().join("bus")).into_iter().flatten().flatten();
+        let mut devices =
+            buses.map(|bus| bus.path().join("devices").join(name)).filter(|device| device.exists());
+        match devices.next() {
+            Some(device) if device.join("driver").exists() => Device::Bound,
+            Some(_) => Device::Unbound,
+            None => Device::Gone,
+        }
     }
 
     fn is_uplink(&self, pf: PciAddress, name: &str) -> bool {

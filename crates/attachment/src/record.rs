@@ -72,6 +72,7 @@ pub struct LinkBefore {
     /// Its name.
     pub name: IfName,
     /// Its index on the host; 0 in a record made for a pod of the Go plugin's.
+    #[serde(default)]
     pub index: u32,
     /// Its index in the pod, where it could be foretold: the kernel keeps the index where it is free.
     pub pod_index: Option<u32>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use netlink::{Group, Link, LinkChange, Netlink, Netns, Watch};
 
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{Device, Host};
 use crate::record::{LinkBefore, Record};
 use crate::restore::Restored;
 
@@ -29,7 +29,7 @@ pub(crate) fn bring_home(
     // Subscribed before the first look, so that a link coming home in between is not missed.
     let watch = Watch::open(&[Group::Link])?;
     let way = Way { record, before };
-    let mut pod = way.pod()?;
+    let mut pod = way.pod(host)?;
     if let Some(pod) = &mut pod
         && let Some(link) = way.in_pod(pod)?
     {
@@ -42,8 +42,17 @@ pub(crate) fn bring_home(
             return Ok(None);
         }
     }
-    // A virtual link is either in one of the two or destroyed; only hardware comes back in the kernel's own time.
-    let is_virtual = before.kind.is_some();
+    match before.parent.as_deref().filter(|_| record.function.is_none()).map(|parent| host.device(parent)) {
+        Some(Device::Gone) => {
+            restored.gone = true;
+            return Ok(None);
+        }
+        Some(Device::Unbound) => return Ok(None),
+        Some(Device::Bound) | None => {}
+    }
+    // A virtual link is either in one of the two or destroyed; hardware comes back in the kernel's own time, and with it the
+    // two kinds that are hardware all the same (`netns_refund`).
+    let is_virtual = before.kind.as_deref().is_some_and(|kind| !matches!(kind, "can" | "ipoib"));
     let wait = if is_virtual { Duration::ZERO } else { CLEANUP };
     match watch.until(wait, || way.on_host(host))? {
         Some(link) => way.settle(host, link, restored).map(Some),
@@ -55,6 +64,9 @@ pub(crate) fn bring_home(
     }
 }
 
+/// The beginning of a name that is nobody's, for a link whose own and whose pod's are both taken on the host.
+const PASSING: &str = "sluice";
+
 /// One link's way: which it is, and what it was like.
 struct Way<'a> {
     record: &'a Record,
@@ -63,8 +75,10 @@ struct Way<'a> {
 
 impl Way<'_> {
     /// The pod's namespace, where it is still the one that was recorded.
-    fn pod(&self) -> Result<Option<Netlink>, Error> {
+    fn pod(&self, host: &Host) -> Result<Option<Netlink>, Error> {
         match Netns::open(&self.record.sandbox.path) {
+            // The path of a dead process may be one of the host's by now.
+            Ok(netns) if netns.id() == host.netns.id() => Ok(None),
             Ok(netns) if self.record.sandbox.is(&netns) => Ok(Some(netns.netlink()??)),
             Ok(_) => Ok(None),
             Err(error) if error.is_gone() => Ok(None),
@@ -84,7 +98,10 @@ impl Way<'_> {
             (Some(index), _, _) => link.index == index,
             (None, Some(_), _) => true,
             // Kernels before 5.14 tell no bus address. A function's link is either on the host or here.
-            (None, None, Some(_)) => link.name == self.record.owner.ifname.as_str(),
+            (None, None, Some(function)) => match link.parent.as_deref().map(str::parse) {
+                Some(Ok(parent)) => function == parent,
+                _ => link.name == self.record.owner.ifname.as_str(),
+            },
             (None, None, None) => link.alias == before.name.as_str(),
         };
         self.only(links.iter().filter(same).filter(known).cloned().collect())
@@ -97,16 +114,35 @@ impl Way<'_> {
             return host.link_of(function, before.port.as_deref());
         }
         let links = host.netlink.links()?;
-        let it = |link: &&Link| match &before.parent {
-            Some(_) => link.parent == before.parent,
-            // One that never left has its index, one that is back already its address; another that took the name has neither.
-            None => {
-                link.name == before.name.as_str()
-                    && link.kind == before.kind
-                    && (link.index == before.index || link.mac == before.mac)
-            }
-        };
-        self.only(links.iter().filter(it).cloned().collect())
+        let found =
+            |it: &dyn Fn(&Link) -> bool| links.iter().filter(|link| it(link)).cloned().collect::<Vec<_>>();
+        let same_mac = |link: &Link| before.mac.is_some() && link.mac == before.mac;
+        if before.parent.is_some() {
+            let of_device = found(&|link| link.parent == before.parent);
+            // Several ports of one device: the address tells, or else the name.
+            let narrowed =
+                |it: &dyn Fn(&Link) -> bool| of_device.iter().filter(|link| it(link)).cloned().collect();
+            return match of_device.len() {
+                0 | 1 => self.only(of_device),
+                _ if of_device.iter().any(same_mac) => self.only(narrowed(&same_mac)),
+                _ => self.only(narrowed(&|link| link.name == before.name.as_str())),
+            };
+        }
+        // One that never left has its index, one that is back already its address; another that took the name has neither.
+        let by_name = found(&|link| {
+            let same = link.index == before.index || same_mac(link);
+            link.name == before.name.as_str() && link.kind == before.kind && same
+        });
+        if !by_name.is_empty() {
+            return self.only(by_name);
+        }
+        // Back under another name: the pod's, with our alias, or one of the way home.
+        self.only(found(&|link| {
+            let ours = link.alias == before.name.as_str()
+                || link.name.starts_with(PASSING)
+                || link.name.starts_with("dev");
+            same_mac(link) && link.kind == before.kind && ours
+        }))
     }
 
     fn only(&self, mut links: Vec<Link>) -> Result<Option<Link>, Error> {
@@ -134,7 +170,7 @@ impl Way<'_> {
         let Some(link) = self.in_pod(pod)? else {
             return by_text(host, &link.name);
         };
-        let passing = format!("sluice{}", link.index);
+        let passing = format!("{PASSING}{}", link.index);
         let rename = LinkChange { name: Some(&passing), up: Some(false), ..LinkChange::default() };
         self.named(pod.change_link(
             link.index,

@@ -153,3 +153,26 @@ fn ipam_may_say_much_before_it_reads() {
     node.call("ADD", &conf(&keys)).success();
     node.call("DEL", &conf(&keys)).success();
 }
+
+/// A hardware link that is no PCI function's, a subfunction say, made of a veth's record.
+#[test]
+fn a_device_that_is_gone_from_its_bus_is_let_go() {
+    let mut node = Node::new();
+    node.call("ADD", &conf(&[])).success();
+    let path = node.state.path().join("c1-net1");
+    let mut record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for undo in record["sluice"]["undo"].as_array_mut().unwrap() {
+        if let Some(link) = undo.get_mut("link") {
+            (link["kind"], link["parent"]) = (Value::Null, json!("mlx5_core.sf.99"));
+        }
+    }
+    std::fs::write(&path, record.to_string()).unwrap();
+    let gone = std::mem::replace(&mut node.pod, Namespace::new("pod"));
+    let mut del = node.invocation("DEL", &conf(&[]));
+    del.netns = Some(gone.path().display().to_string());
+    drop(gone);
+    let deleted = del.run_in(&node.host, Path::new(BINARY));
+    deleted.success();
+    assert!(deleted.stderr.contains("it is gone from this node"), "{}", deleted.stderr);
+    assert_eq!(node.records(), [""; 0]);
+}
