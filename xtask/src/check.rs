@@ -5,19 +5,12 @@ use std::process::ExitCode;
 use std::process::Stdio;
 
 use anyhow::Result;
-use testbed::Event;
-use testbed::Job;
-use testbed::Outcome;
 
-use crate::cargo::PROGRAMS;
 use crate::cargo::cargo;
 use crate::cargo::run;
-use crate::node;
+use crate::end_to_end;
 use crate::tally;
 use crate::tally::Tally;
-
-/// The guest's jobs that make up the end-to-end tests, each on a node of its own.
-const JOBS: &[&str] = &[node::SMOKE, "demo", "device-plugin", "sriov", "host-device"];
 
 /// `test`: ends with the line `N passed, N failed`.
 pub(crate) fn test() -> Result<ExitCode> {
@@ -44,34 +37,8 @@ fn tests(total: &mut Tally) {
     nextest.args(["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests=pass"]);
     total.run(&mut nextest, tally::nextest);
     total.run(cargo().args(["test", "--doc", "--workspace", "--no-fail-fast"]), tally::libtest);
-    let on_node = end_to_end(total);
+    let on_node = end_to_end::run(total);
     total.note("the emulated node", on_node);
-}
-
-fn end_to_end(total: &mut Tally) -> Result<()> {
-    let rig = node::Rig::set_up(PROGRAMS)?;
-    for job in JOBS {
-        println!("On the emulated node: {job}");
-        let finished = rig.run(&Job { name: job, ..Job::default() }, |event| {
-            // Counted as they come, so that they count even if the node dies later.
-            if let Event::Case { outcome, .. } = event {
-                total.passed += usize::from(*outcome == Outcome::Pass);
-                total.failed += usize::from(*outcome == Outcome::Fail);
-            }
-            node::print(event);
-        });
-        match finished {
-            Ok(finished) => {
-                // A job that ends badly between two cases has failed, too.
-                total.failed += usize::from(!finished.passed() && finished.cases_failed == 0);
-                if let Some(folder) = finished.folder {
-                    println!("kept for a look: {}", folder.display());
-                }
-            }
-            Err(error) => total.note(job, Err(error)),
-        }
-    }
-    Ok(())
 }
 
 fn conclude(total: Tally) -> ExitCode {

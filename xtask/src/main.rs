@@ -9,6 +9,7 @@ use anyhow::bail;
 mod bench;
 mod cargo;
 mod check;
+mod end_to_end;
 mod node;
 mod tally;
 
