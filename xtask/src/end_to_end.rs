@@ -64,7 +64,7 @@ fn one(rig: &Rig, job: &str, counted: &Mutex<Tally>) {
         Ok(finished) => {
             // A job that ends badly between two cases has failed, too.
             count(counted, |total| {
-                total.failed += usize::from(!finished.passed() && finished.cases_failed == 0)
+                total.failed += usize::from(!finished.passed() && finished.cases_failed == 0);
             });
             println!("Over after {:.0} s: {job}", finished.elapsed.as_secs_f64());
             if let Some(folder) = finished.folder {
