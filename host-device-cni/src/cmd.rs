@@ -5,7 +5,7 @@ mod add;
 mod check;
 mod del;
 
-use attachment::{Layout, Paths, Store};
+use attachment::{Paths, Store};
 use cni::{Outcome, Plugin, Request};
 
 use crate::error::Error;
@@ -22,8 +22,7 @@ impl HostDevice {
     }
 
     fn store(&self) -> Store {
-        let layout = Layout { claims: "device/claim", owners: "device/owner", locks: "device/lock" };
-        Store::new(&self.paths.state, layout)
+        Store::host_device(&self.paths)
     }
 }
 

@@ -4,7 +4,7 @@
 mod add;
 mod check;
 
-use attachment::{Layout, Paths, Store};
+use attachment::{Paths, Store};
 use cni::{Outcome, Plugin, Request};
 
 use crate::error::Error;
@@ -21,9 +21,7 @@ impl Sriov {
     }
 
     fn store(&self) -> Store {
-        // As the Go plugin has it; a PCI address is no name of the other two.
-        let layout = Layout { claims: "pci", owners: "pci/owner", locks: "pci/vf_lock" };
-        Store::new(&self.paths.state, layout).reading(crate::cache::record)
+        Store::sriov(&self.paths)
     }
 }
 

@@ -7,10 +7,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pci::Sysfs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::go_cache;
+use crate::paths::Paths;
 use crate::record::{Owner, Record};
 
 /// A plugin's state directory:
@@ -25,22 +28,21 @@ use crate::record::{Owner, Record};
 pub struct Store {
     root: PathBuf,
     layout: Layout,
-    foreign: Foreign,
+    /// Where the VFs are looked up that the Go plugin's files name; `None` where the Go plugin keeps none.
+    go: Option<Sysfs>,
 }
 
 /// The directories below the root.
 #[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    /// The claims.
-    pub claims: &'static str,
-    /// Whose they are.
-    pub owners: &'static str,
-    /// The locks.
-    pub locks: &'static str,
+struct Layout {
+    claims: &'static str,
+    owners: &'static str,
+    locks: &'static str,
 }
 
-/// Makes a record of a file that the Go plugin wrote; `None` where that file is no attachment.
-pub type Foreign = fn(&Owner, &Map<String, Value>) -> Option<Record>;
+/// As the Go plugin has it; a PCI address is no name of the other two.
+const SRIOV: Layout = Layout { claims: "pci", owners: "pci/owner", locks: "pci/vf_lock" };
+const HOST_DEVICE: Layout = Layout { claims: "device/claim", owners: "device/owner", locks: "device/lock" };
 
 /// Who has a device, as far as the claim says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,15 +72,14 @@ const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 impl Store {
-    /// The state directory at `root`.
-    pub fn new(root: impl Into<PathBuf>, layout: Layout) -> Self {
-        Self { root: root.into(), layout, foreign: |_, _| None }
+    /// The state directory of `sriov`, which the Go plugin of that name writes and reads as well.
+    pub fn sriov(paths: &Paths) -> Self {
+        Self { root: paths.state.clone(), layout: SRIOV, go: Some(Sysfs::new(&paths.sysfs)) }
     }
 
-    /// The same, reading the files of the Go plugin too.
-    #[must_use]
-    pub fn reading(self, foreign: Foreign) -> Self {
-        Self { foreign, ..self }
+    /// The state directory of `host-device`.
+    pub fn host_device(paths: &Paths) -> Self {
+        Self { root: paths.state.clone(), layout: HOST_DEVICE, go: None }
     }
 
     /// Waits for the device's lock, which the Go plugin takes as well (`flock`).
@@ -154,7 +155,7 @@ impl Store {
                 // Container c with interface x-net1 and container c-x with net1 have one file name.
                 Ok(Some(record).filter(|record| record.owner == *owner))
             }
-            None => Ok((self.foreign)(owner, &object)),
+            None => Ok(self.go.as_ref().and_then(|sysfs| go_cache::record(owner, &object, sysfs))),
         }
     }
 

@@ -19,8 +19,8 @@ fn record() -> Record {
 
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::new(dir.path(), Layout { claims: "pci", owners: "pci/owner", locks: "pci/vf_lock" });
-    (dir, store)
+    let paths = Paths { state: dir.path().to_owned(), sysfs: "/nonexistent".into() };
+    (dir, Store::sriov(&paths))
 }
 
 #[test]
@@ -56,15 +56,13 @@ fn a_claim_of_the_go_plugin_has_no_owner() {
 }
 
 #[test]
-fn a_file_of_the_go_plugin_is_read_by_the_plugins_own_reader() {
+fn a_file_of_the_go_plugin_is_read_where_it_keeps_them() {
     let (dir, store) = store();
-    fs::write(dir.path().join("c1-net1"), r#"{"deviceID":"0000:3b:02.1"}"#).unwrap();
-    assert_eq!(store.load(&record().owner).unwrap(), None);
-    let store = store.reading(|owner, keys| {
-        let device = keys.get("deviceID")?.as_str()?.to_owned();
-        Some(Record { owner: owner.clone(), device, ..record() })
-    });
-    assert_eq!(store.load(&record().owner).unwrap(), Some(record()));
+    fs::write(dir.path().join("c1-net1"), r#"{"deviceID":"0000:3b:02.1","OrigVfState":{}}"#).unwrap();
+    let record = store.load(&record().owner).unwrap().unwrap();
+    assert_eq!((record.device.as_str(), record.sandbox.id), ("0000:3b:02.1", None));
+    let other = Store::host_device(&Paths { state: dir.path().to_owned(), sysfs: "/nonexistent".into() });
+    assert_eq!(other.load(&record.owner).unwrap(), None);
 }
 
 #[test]
