@@ -52,3 +52,6 @@ pub(crate) fn observe(host: &mut Host, device: PciAddress) -> Result<Observed, O
     let vf = host.netlink.vf(pf_link.index, index.get()).map_err(ObserveError::Vf)?;
     Ok(Observed { function, pf: Pf { address: pf, vf: index.get() }, pf_link, vf, link, port })
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,13 @@ pub(crate) fn nested(bytes: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
     attributes(bytes).filter(move |(found, _)| *found == kind).map(|(_, value)| value)
 }
 
+/// All that follows the head of the first attribute of a kind, whatever length that head tells; nothing without one.
+pub(crate) fn onwards(bytes: &[u8], kind: u16) -> &[u8] {
+    let before = attributes(bytes).take_while(|(found, _)| *found != kind);
+    let before: usize = before.map(|(_, value)| (4 + value.len()).next_multiple_of(4)).sum();
+    bytes.get(before + 4..).unwrap_or_default()
+}
+
 /// The text of the first attribute of a kind, without its final zero.
 pub(crate) fn text(bytes: &[u8], kind: u16) -> Option<String> {
     let value = nested(bytes, kind).next()?;

@@ -4,6 +4,7 @@
 use crate::attribute::{nested, push_text, text};
 use crate::error::Error;
 use crate::generic::Family;
+use crate::socket::Netlink;
 
 // include/uapi/linux/devlink.h.
 const CMD_ESWITCH_GET: u8 = 29;
@@ -40,6 +41,11 @@ impl Devlink {
     /// Opens it; `None` where the kernel has none.
     pub fn open() -> Result<Option<Self>, Error> {
         Ok(Family::open("devlink")?.map(|family| Self { family }))
+    }
+
+    /// As [`Devlink::open`], over another connection.
+    pub fn over(netlink: Netlink) -> Result<Option<Self>, Error> {
+        Ok(Family::over(netlink, "devlink")?.map(|family| Self { family }))
     }
 
     /// The mode of the device's switch; `None` for a mode that the kernel has added since.

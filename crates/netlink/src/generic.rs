@@ -25,7 +25,11 @@ pub(crate) struct Family {
 impl Family {
     /// Finds a family; `None` where the kernel has none of that name, its module not being loaded.
     pub(crate) fn open(name: &str) -> Result<Option<Self>, Error> {
-        let mut netlink = Netlink::of_protocol(NETLINK_GENERIC)?;
+        Self::over(Netlink::of_protocol(NETLINK_GENERIC)?, name)
+    }
+
+    /// As [`Family::open`], over a connection that is there already.
+    pub(crate) fn over(mut netlink: Netlink, name: &str) -> Result<Option<Self>, Error> {
         let mut attributes = Vec::new();
         push_text(&mut attributes, CTRL_ATTR_FAMILY_NAME, name);
         let request = message(CTRL_CMD_GETFAMILY, &attributes);

@@ -11,10 +11,11 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::error::Error;
+use crate::transport::Transport;
 
 /// A connection to the rtnetlink of the network namespace in which it was opened, and of no other ever after.
 pub struct Netlink {
-    socket: netlink_sys::Socket,
+    transport: Box<dyn Transport>,
     sequence: u32,
 }
 
@@ -39,7 +40,12 @@ impl Netlink {
         socket.bind_auto().map_err(Error::Socket)?;
         // The kernel's own words for an error, and no copy of the request in front of them.
         socket.set_ext_ack(true).and_then(|()| socket.set_cap_ack(true)).map_err(Error::Socket)?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self::over(Box::new(socket)))
+    }
+
+    /// Speaks over something else than a socket: what was recorded of one.
+    pub fn over(transport: Box<dyn Transport>) -> Self {
+        Self { transport, sequence: 0 }
     }
 
     /// Sends a request that changes something and waits until the kernel has done it.
@@ -100,7 +106,7 @@ impl Netlink {
             bytes.extend(self.sequence.to_ne_bytes());
             bytes.extend([0; 4]);
             bytes.extend(payload);
-            self.socket.send(&bytes, 0).map_err(Error::Socket)?;
+            self.transport.send(&bytes).map_err(Error::Socket)?;
             replies = self.replies(request)?;
             if !replies.torn {
                 break;
@@ -117,7 +123,7 @@ impl Netlink {
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map(|_| ()).map_err(Error::Socket)
+        self.transport.send(&bytes).map_err(Error::Socket)
     }
 
     /// Collects the payloads up to the acknowledgement or the end of the list. Replies to an earlier request that was
@@ -139,11 +145,10 @@ impl Netlink {
         }
     }
 
-    /// One datagram of whatever size: a PF's list of VFs alone can be tens of kilobytes.
-    fn receive(&self) -> Result<Vec<u8>, Error> {
+    fn receive(&mut self) -> Result<Vec<u8>, Error> {
         loop {
-            match self.socket.recv_from_full() {
-                Ok((bytes, _)) => return Ok(bytes),
+            match self.transport.receive() {
+                Ok(bytes) => return Ok(bytes),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::Socket(error)),
             }

@@ -4,6 +4,7 @@
 use crate::attribute::text;
 use crate::error::Error;
 use crate::generic::Family;
+use crate::socket::Netlink;
 
 // include/uapi/linux/vdpa.h.
 const CMD_DEV_GET: u8 = 5;
@@ -31,6 +32,11 @@ impl Vdpa {
     /// Opens it; `None` where the kernel has no vDPA.
     pub fn open() -> Result<Option<Self>, Error> {
         Ok(Family::open("vdpa")?.map(|family| Self { family }))
+    }
+
+    /// As [`Vdpa::open`], over another connection.
+    pub fn over(netlink: Netlink) -> Result<Option<Self>, Error> {
+        Ok(Family::over(netlink, "vdpa")?.map(|family| Self { family }))
     }
 
     /// Every device, in the kernel's order.

@@ -8,7 +8,7 @@ use netlink_packet_route::link::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::attribute::{attributes, nested, word};
+use crate::attribute::{attributes, nested, onwards, word};
 use crate::error::Error;
 use crate::link::message;
 use crate::mac::MacAddr;
@@ -156,6 +156,7 @@ impl From<LinkState> for VfLinkState {
 
 // Reading is by hand: the typed form of netlink-packet-route turns "the driver does not say" (all ones) into "on", and
 // gives up a whole list for one odd attribute. Numbers are those of include/uapi/linux/if_link.h.
+const IFLA_NUM_VF: u16 = 21;
 const IFLA_VFINFO_LIST: u16 = 22;
 const IFLA_VF_INFO: u16 = 1;
 const IFLA_VF_MAC: u16 = 1;
@@ -168,9 +169,14 @@ const IFLA_VF_VLAN_LIST: u16 = 12;
 const LINK_HEADER_LEN: usize = 16;
 const ETH_P_8021AD: u16 = 0x88a8;
 
+/// The VFs of a link message. A list of 64 KiB and more has only the lower 16 bits of its length in its head
+/// (`nla_nest_end`, include/net/netlink.h), so that its end is told by the number of VFs, which the message says before it,
+/// and by the first attribute that is no VF.
 fn list(payload: &[u8]) -> Vec<Vf> {
-    let attributes = nested(payload.get(LINK_HEADER_LEN..).unwrap_or_default(), IFLA_VFINFO_LIST);
-    attributes.flat_map(|list| nested(list, IFLA_VF_INFO)).filter_map(one).collect()
+    let link = payload.get(LINK_HEADER_LEN..).unwrap_or_default();
+    let count = nested(link, IFLA_NUM_VF).next().and_then(|count| word(count, 0)?.try_into().ok());
+    let infos = attributes(onwards(link, IFLA_VFINFO_LIST)).take(count.unwrap_or(usize::MAX));
+    infos.take_while(|(kind, _)| *kind == IFLA_VF_INFO).filter_map(|(_, info)| one(info)).collect()
 }
 
 /// One `IFLA_VF_INFO`; `None` without the number, which every attribute of it begins with.

@@ -8,6 +8,7 @@ pub mod kubelet;
 pub mod manifests;
 #[cfg(feature = "kubelet")]
 pub mod multus;
+pub mod netlink;
 pub mod netns;
 pub mod pod;
 pub mod runtime;
