@@ -17,6 +17,7 @@ mod server;
 mod socket;
 
 pub use register::Error as RegisterError;
+pub(crate) use register::deepest;
 pub use restarts::{Error as WatchError, Restarts};
 pub use socket::Error as SocketError;
 

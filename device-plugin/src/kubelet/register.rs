@@ -62,7 +62,7 @@ pub(super) async fn register(dir: &Path, resource: &Resource) -> Result<(), Erro
 }
 
 /// tonic's own text is "transport error"; what happened is at the end of the chain.
-fn deepest(error: &tonic::transport::Error) -> String {
+pub(crate) fn deepest(error: &tonic::transport::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
         deepest = source;

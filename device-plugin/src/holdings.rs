@@ -1,0 +1,124 @@
+//! Who holds which device, as the kubelet says: its `PodResources` API, and its checkpoint where that does not answer.
+//! It must not decide what follows from it, and never wait long for a kubelet that hangs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::inventory::DeviceId;
+
+mod checkpoint;
+mod pod_resources;
+
+pub use checkpoint::Error as CheckpointError;
+pub use pod_resources::Error as PodResourcesError;
+
+/// How long the kubelet may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where the kubelet tells what it gave to whom.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sources {
+    /// The socket of its `PodResources` API.
+    pub socket: PathBuf,
+    /// Its device manager's checkpoint.
+    pub checkpoint: PathBuf,
+}
+
+/// The devices that pods hold. A device of another plugin, with a name that is neither a PCI address nor an SF's, is not in it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Held {
+    holders: BTreeMap<DeviceId, Holder>,
+}
+
+/// Who holds a device.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Holder {
+    /// The extended resource that it was given as, `<prefix>/<name>`.
+    pub resource: String,
+    /// The pod.
+    pub pod: PodName,
+    /// The container.
+    pub container: String,
+}
+
+/// A pod, as the source names it.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PodName {
+    /// By its name, as `PodResources` does.
+    Named {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// By its UID, as the checkpoint does.
+    Uid(String),
+}
+
+/// The kubelet does not tell.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot tell which pod holds which device: {pod_resources}; nor from the checkpoint: {checkpoint}")]
+pub struct Error {
+    /// What its API says.
+    pub pod_resources: PodResourcesError,
+    /// What its checkpoint says.
+    pub checkpoint: CheckpointError,
+}
+
+/// Asks the kubelet at once, or reads its checkpoint.
+pub async fn read(sources: &Sources) -> Result<Held, Error> {
+    match pod_resources::list(&sources.socket, PATIENCE).await {
+        Ok(held) => Ok(held),
+        Err(pod_resources) => {
+            let held = checkpoint::read(&sources.checkpoint);
+            held.map_err(|checkpoint| Error { pod_resources, checkpoint })
+        }
+    }
+}
+
+impl Sources {
+    /// Where a kubelet with that root has them; another socket where one is given.
+    pub fn of(kubelet_root: &Path, socket: Option<&Path>) -> Self {
+        let usual = || kubelet_root.join("pod-resources/kubelet.sock");
+        Self {
+            socket: socket.map_or_else(usual, Path::to_owned),
+            checkpoint: kubelet_root.join("device-plugins/kubelet_internal_checkpoint"),
+        }
+    }
+}
+
+impl Held {
+    /// Who holds a device; `None` where nobody does.
+    pub fn get(&self, device: &DeviceId) -> Option<&Holder> {
+        self.holders.get(device)
+    }
+
+    /// Every device that is held.
+    pub fn iter(&self) -> impl Iterator<Item = (&DeviceId, &Holder)> {
+        self.holders.iter()
+    }
+}
+
+impl FromIterator<(DeviceId, Holder)> for Held {
+    fn from_iter<T: IntoIterator<Item = (DeviceId, Holder)>>(holders: T) -> Self {
+        Self { holders: holders.into_iter().collect() }
+    }
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named { namespace, name } => write!(f, "{namespace}/{name}"),
+            Self::Uid(uid) => write!(f, "with UID {uid}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
