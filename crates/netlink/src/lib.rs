@@ -1,5 +1,5 @@
-//! rtnetlink over one blocking socket: links, VF attributes, addresses, routes, network namespaces, announcements; and
-//! devlink and vDPA, which are read only.
+//! rtnetlink over one blocking socket: links, VF attributes, addresses, routes, network namespaces, announcements; the
+//! kernel's uevents; and devlink and vDPA, which are read only.
 //! It must not know of pods, CNI or PCI, and it is the one room where `unsafe` may stand.
 
 mod address;
@@ -11,12 +11,15 @@ mod error;
 mod generic;
 mod ifname;
 mod link;
+mod listen;
 mod mac;
 mod netns;
+mod news;
 mod route;
 mod saved;
 mod socket;
 mod transport;
+mod uevent;
 mod vdpa;
 mod vf;
 mod vlan;
@@ -31,10 +34,12 @@ pub use ifname::{IfName, ParseIfNameError};
 pub use link::{Link, LinkChange};
 pub use mac::{MacAddr, ParseMacError};
 pub use netns::{Netns, NetnsError, NetnsId};
+pub use news::{News, Said};
 pub use route::{Route, RouteScope};
 pub use saved::SavedNetwork;
 pub use socket::Netlink;
 pub use transport::Transport;
+pub use uevent::{Uevent, Uevents};
 pub use vdpa::{Vdpa, VdpaDevice};
 pub use vf::{LinkState, Vf, VfAttribute};
 pub use vlan::{VlanError, VlanId, VlanProto};
