@@ -180,6 +180,7 @@ fn result(plan: &Plan, link: Option<&Link>, mut outcome: Outcome) -> Outcome {
         interface.mac = mac.to_string();
     }
     outcome.interfaces = vec![interface];
+    outcome.addressless = plan.inherited.addressless;
     outcome.ips.extend(plan.inherited.ips.iter().cloned());
     outcome.routes.extend(plan.inherited.routes.iter().cloned());
     if let Some(dns) = plan.dns.clone().filter(|_| plan.record.ipam.is_some()) {

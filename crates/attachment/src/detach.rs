@@ -2,6 +2,7 @@
 //! It must not touch a device that belongs to another attachment by now.
 
 use cni::Request;
+use cni::log::{self, Level};
 
 use crate::error::Error;
 use crate::host::Host;
@@ -16,7 +17,8 @@ pub fn detach(request: &Request, store: &Store, paths: &Paths) -> Result<(), Err
     let record = match store.load(&owner) {
         Err(error @ Error::Corrupt { .. }) => {
             // Nobody can undo what it said; keeping it would keep the pod for ever.
-            eprintln!("{error}; it is now {}", store.set_aside(&owner)?.display());
+            let aside = store.set_aside(&owner)?;
+            log::line(Level::Warning, format_args!("{error}; it is now {}", aside.display()));
             None
         }
         loaded => loaded?,
@@ -77,16 +79,14 @@ fn put_back(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error
     store.drop_claim(&record.device)
 }
 
-/// Notices go to standard error, errors to the caller.
+/// Notices go to the log, errors to the caller.
 fn tell(record: &Record, restored: Restored) -> Result<(), Error> {
     if restored.gone {
-        eprintln!(
-            "{}: it is gone from this node; only its addresses and records are released",
-            record.device
-        );
+        let gone = "it is gone from this node; only its addresses and records are released";
+        log::line(Level::Info, format_args!("{}: {gone}", record.device));
     }
     for notice in restored.notices {
-        eprintln!("{notice}");
+        log::line(Level::Info, notice);
     }
     Error::all(restored.errors).map_or(Ok(()), Err)
 }

@@ -2,6 +2,7 @@
 //! It must not take a device from a living pod.
 
 use cni::Request;
+use cni::log::{self, Level};
 use netlink::Netns;
 
 use crate::detach;
@@ -25,9 +26,8 @@ pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> 
     }
     let Some(record) = record else { return store.drop_claim(device) };
     let Owner { container_id, ifname } = &record.owner;
-    eprintln!(
-        "{device}: {ifname} of container {container_id} is gone without a DEL; putting the device back first"
-    );
+    let gone = "is gone without a DEL; putting the device back first";
+    log::line(Level::Warning, format_args!("{device}: {ifname} of container {container_id} {gone}"));
     detach::undo(&lost(request, &record), store, host, &record.owner)
 }
 

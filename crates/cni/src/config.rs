@@ -20,6 +20,9 @@ pub struct NetConf {
     pub raw: Map<String, Value>,
 }
 
+/// The name for a configuration without one.
+pub(crate) type Naming<'a> = dyn Fn(&Map<String, Value>) -> Option<String> + 'a;
+
 #[derive(Deserialize)]
 struct Wire {
     #[serde(rename = "cniVersion", default)]
@@ -39,18 +42,21 @@ struct Ipam {
 const KEYS: [&str; 8] = ["cniVersion", "name", "type", "ipam", "dns", "prevResult", "runtimeConfig", "args"];
 
 impl NetConf {
-    /// Reads the configuration, checking what the Go skeleton checks in its order: JSON, network name. The version is
-    /// checked last, so that its error comes after theirs.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Error> {
+    /// Reads the configuration, which `naming` may give a name that it lacks; the second part is then what delegates are to
+    /// read, since they want a name, too. It is checked as the Go skeleton does, in its order: JSON, network name, and last the version.
+    pub(crate) fn parse(bytes: &[u8], naming: &Naming<'_>) -> Result<(Self, Option<Vec<u8>>), Error> {
         let decode = |error: serde_json::Error| {
             Error::new(Code::DECODE, format!("error unmarshall network config: {error}"))
         };
         let mut raw: Map<String, Value> = serde_json::from_slice(bytes).map_err(decode)?;
         fold_keys(&mut raw, &KEYS);
         let wire: Wire = serde_json::from_value(Value::Object(raw.clone())).map_err(decode)?;
-        let name = wire.name.unwrap_or_default();
+        let mut renamed = None;
+        let mut name = wire.name.unwrap_or_default();
         if name.is_empty() {
-            return Err(Error::new(Code::CONFIG, "missing network name"));
+            name = naming(&raw).ok_or_else(|| Error::new(Code::CONFIG, "missing network name"))?;
+            raw.insert("name".to_owned(), name.clone().into());
+            renamed = Some(Value::Object(raw.clone()).to_string().into_bytes());
         }
         if !is_identifier(&name) {
             return Err(Error::new(Code::CONFIG, "invalid characters found in network name").details(name));
@@ -58,12 +64,8 @@ impl NetConf {
         let version =
             wire.version.filter(|version| !version.is_empty()).unwrap_or_else(|| "0.1.0".to_owned());
         let version = version.parse().map_err(|()| incompatible(&version))?;
-        Ok(Self {
-            version,
-            name,
-            ipam: wire.ipam.and_then(|ipam| ipam.kind).filter(|kind| !kind.is_empty()),
-            raw,
-        })
+        let ipam = wire.ipam.and_then(|ipam| ipam.kind).filter(|kind| !kind.is_empty());
+        Ok((Self { version, name, ipam, raw }, renamed))
     }
 }
 
@@ -99,17 +101,30 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> (u32, String) {
-        let error = NetConf::parse(text.as_bytes()).unwrap_err();
+        let error = NetConf::parse(text.as_bytes(), &|_| None).unwrap_err();
         (error.code.0, format!("{}|{}", error.msg, error.details))
     }
 
     #[test]
     fn a_missing_version_is_the_first() {
-        let conf = NetConf::parse(br#"{"Name":"n","ipam":{"type":"static"}}"#).unwrap();
+        let text = br#"{"Name":"n","ipam":{"type":"static"}}"#;
+        let (conf, renamed) = NetConf::parse(text, &|_| panic!("it has a name")).unwrap();
+        assert_eq!(renamed, None);
         assert_eq!(
             (conf.version, conf.name.as_str(), conf.ipam.as_deref()),
             (Version::V0_1_0, "n", Some("static"))
         );
+    }
+
+    #[test]
+    fn a_plugin_may_name_what_has_no_name() {
+        let naming = |raw: &Map<String, Value>| raw.get("if0")?.as_str().map(str::to_owned);
+        let (conf, renamed) = NetConf::parse(br#"{"if0":"eth0","ipam":{"type":"static"}}"#, &naming).unwrap();
+        assert_eq!(conf.name, "eth0");
+        let text = r#"{"if0":"eth0","ipam":{"type":"static"},"name":"eth0"}"#;
+        assert_eq!(String::from_utf8(renamed.unwrap()).unwrap(), text);
+        let error = NetConf::parse(b"{}", &naming).unwrap_err();
+        assert_eq!(error.msg, "missing network name");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
 
-use crate::config::{NetConf, is_identifier};
+use crate::config::{Naming, NetConf, is_identifier};
 use crate::error::{Code, Error};
 
 /// What the runtime asks for.
@@ -91,11 +91,11 @@ impl Source<'_> {
     }
 
     /// Reads standard input and makes the request.
-    pub(crate) fn request(&mut self) -> Result<Request, Error> {
+    pub(crate) fn request(&mut self, name: &Naming<'_>) -> Result<Request, Error> {
         let mut stdin = Vec::new();
         let read = self.stdin.read_to_end(&mut stdin);
         read.map_err(|error| Error::new(Code::IO, format!("error reading from stdin: {error}")))?;
-        let conf = NetConf::parse(&stdin)?;
+        let (conf, renamed) = NetConf::parse(&stdin, name)?;
         Ok(Request {
             container_id: self.value("CNI_CONTAINERID"),
             netns: Some(self.value("CNI_NETNS")).filter(|netns| !netns.is_empty()).map(PathBuf::from),
@@ -107,7 +107,7 @@ impl Source<'_> {
                 .filter(|dir| !dir.is_empty())
                 .map(PathBuf::from)
                 .collect(),
-            stdin,
+            stdin: renamed.unwrap_or(stdin),
             conf,
         })
     }

@@ -6,6 +6,7 @@ mod config;
 mod env;
 mod error;
 pub mod ipam;
+pub mod log;
 mod plugin;
 mod result;
 mod version;

@@ -9,8 +9,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::env::{Asked, Command, Request, Source};
+use serde_json::{Map, Value};
+
 use crate::error::{Code, Error};
 use crate::ipam;
+use crate::log::{self, Level};
 use crate::result::Outcome;
 use crate::version::Version;
 
@@ -18,6 +21,11 @@ use crate::version::Version;
 pub trait Plugin {
     /// Printed where somebody runs the binary by hand; `None`: the missing variable is then an error.
     fn about(&self) -> Option<String> {
+        None
+    }
+
+    /// The name of a network whose configuration has none. `None` is the Go skeleton's error.
+    fn network_name(&self, _conf: &Map<String, Value>) -> Option<String> {
         None
     }
 
@@ -50,6 +58,7 @@ pub fn main(plugin: &dyn Plugin) -> ExitCode {
         let error =
             Error::new(Code::INTERNAL, format!("plugin panicked: {panic}; this is a bug, please report it"));
         let _ = io::stdout().write_all(error.to_json(None).as_bytes());
+        log_failure(Level::Panic, &error);
         std::process::exit(1);
     }));
     run(plugin, &|name| std::env::var_os(name), &mut io::stdin().lock(), &mut io::stdout().lock())
@@ -74,12 +83,22 @@ pub fn run(
     };
     let (text, code) = match answer {
         Ok(text) => (text, ExitCode::SUCCESS),
-        Err(error) => (error.to_json(version), ExitCode::FAILURE),
+        Err(error) => {
+            log_failure(Level::Error, &error);
+            (error.to_json(version), ExitCode::FAILURE)
+        }
     };
     if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {
         return ExitCode::FAILURE;
     }
     code
+}
+
+/// Whoever has a log finds there what the runtime was answered.
+fn log_failure(level: Level, error: &Error) {
+    if log::is_open() {
+        log::line(level, error);
+    }
 }
 
 fn answer(
@@ -91,7 +110,7 @@ fn answer(
     if let Asked::Version = asked {
         return Ok(Version::report());
     }
-    let mut request = source.request()?;
+    let mut request = source.request(&|conf| plugin.network_name(conf))?;
     *version = Some(request.conf.version);
     let command = match asked {
         Asked::Known(command) => command,

@@ -26,6 +26,10 @@ pub struct Outcome {
     /// The name servers.
     #[serde(default, skip_serializing_if = "Dns::is_empty", deserialize_with = "null_is_default")]
     pub dns: Dns,
+    /// The network is one without addresses by its configuration: a result of 0.1.0 or 0.2.0 then has none instead of being
+    /// impossible.
+    #[serde(skip)]
+    pub addressless: bool,
 }
 
 /// One interface.

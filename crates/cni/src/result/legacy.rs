@@ -89,7 +89,7 @@ struct FirstIp {
 }
 
 pub(super) fn first(outcome: &Outcome, version: Version) -> Result<String, ResultError> {
-    if outcome.ips.is_empty() {
+    if outcome.ips.is_empty() && !outcome.addressless {
         return Err(ResultError::NoAddresses);
     }
     let family = |v4: bool| {

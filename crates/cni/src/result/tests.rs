@@ -19,6 +19,14 @@ fn outcome() -> Outcome {
 }
 
 #[test]
+fn a_network_without_addresses_has_a_first_result_where_it_says_so() {
+    let none = Outcome { ips: Vec::new(), ..outcome() };
+    assert!(matches!(none.to_json(Version::V0_2_0), Err(ResultError::NoAddresses)));
+    let said = Outcome { addressless: true, ..none }.to_json(Version::V0_1_0).unwrap();
+    assert_eq!(said, "{\n    \"cniVersion\": \"0.1.0\",\n    \"dns\": {}\n}");
+}
+
+#[test]
 fn current_keys_are_alphabetical_and_complete() {
     let text = r#"{
     "cniVersion": "1.1.0",
