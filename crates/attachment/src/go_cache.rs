@@ -99,6 +99,7 @@ pub(crate) fn record(owner: &Owner, keys: &Map<String, Value>, sysfs: &Sysfs) ->
     Some(Record {
         version: Record::VERSION,
         owner: owner.clone(),
+        pod: None,
         sandbox: Sandbox::unknown(None),
         device: cache.device_id.clone(),
         function: Some(function),

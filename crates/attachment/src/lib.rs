@@ -4,6 +4,7 @@
 mod addresses;
 mod announce;
 mod attach;
+mod boot;
 mod check;
 mod detach;
 mod error;
@@ -29,7 +30,7 @@ pub use gc::gc;
 pub use go_cache::OrigVfState;
 pub use host::Host;
 pub use paths::Paths;
-pub use record::{LinkBefore, MacBefore, Owner, Pf, Record, Sandbox, Undo};
+pub use record::{LinkBefore, MacBefore, Owner, Pf, Pod, Record, Sandbox, Undo};
 pub use recover::free;
 pub use restore::holds;
 pub use step::{Stage, Step};

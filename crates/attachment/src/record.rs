@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use cni::Request;
+use cni::{Args, Request};
 use netlink::{IfName, Link, MacAddr, Netns, NetnsId, ParseIfNameError, SavedNetwork, VfAttribute};
 use pci::PciAddress;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::boot;
 
 /// Whose attachment it is: the pair by which CNI names one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -31,6 +33,30 @@ impl Owner {
     }
 }
 
+/// The pod, as the runtime names it beside the attachment.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Pod {
+    /// Its Kubernetes namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: Option<String>,
+}
+
+impl Pod {
+    /// The pod that `CNI_ARGS` names; `None` where there is none, or no Kubernetes.
+    pub fn of(request: &Request) -> Option<Self> {
+        const NAMESPACE: &str = "K8S_POD_NAMESPACE";
+        const NAME: &str = "K8S_POD_NAME";
+        const UID: &str = "K8S_POD_UID";
+        let args = Args::parse(&request.args, &[NAMESPACE, NAME, UID, "K8S_POD_INFRA_CONTAINER_ID", "MAC"]);
+        let args = args.ok()?;
+        let get = |key| args.get(key).filter(|value| !value.is_empty()).map(str::to_owned);
+        Some(Self { namespace: get(NAMESPACE)?, name: get(NAME)?, uid: get(UID) })
+    }
+}
+
 /// The pod's network namespace, told by more than its path: paths are used again.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Sandbox {
@@ -38,22 +64,30 @@ pub struct Sandbox {
     pub path: PathBuf,
     /// What tells it from another one at the same path; `None` where the record is the Go plugin's, which keeps none.
     pub id: Option<NetnsId>,
+    /// The boot in which it was; `None` in records of versions that did not note it.
+    #[serde(default)]
+    pub boot: Option<String>,
 }
 
 impl Sandbox {
     /// The sandbox that is open as `netns`, called by the path that the runtime gave.
     pub fn of(netns: &Netns) -> Self {
-        Self { path: netns.path().to_owned(), id: Some(netns.id()) }
+        Self { path: netns.path().to_owned(), id: Some(netns.id()), boot: boot::id() }
     }
 
     /// The sandbox of a record that has none, from the request that names it.
     pub fn unknown(path: Option<&Path>) -> Self {
-        Self { path: path.map(Path::to_owned).unwrap_or_default(), id: None }
+        Self { path: path.map(Path::to_owned).unwrap_or_default(), id: None, boot: None }
     }
 
-    /// True where `netns` is this sandbox.
+    /// True where `netns` is this sandbox. Inodes are given out anew by each boot.
     pub fn is(&self, netns: &Netns) -> bool {
-        self.id.is_none_or(|id| id == netns.id())
+        self.id.is_none_or(|id| id == netns.id()) && !self.is_of_an_earlier_boot()
+    }
+
+    /// True where no namespace of now can be this sandbox.
+    pub fn is_of_an_earlier_boot(&self) -> bool {
+        boot::is_over(self.boot.as_deref())
     }
 }
 
@@ -146,6 +180,9 @@ pub struct Record {
     pub version: u32,
     /// Whose it is.
     pub owner: Owner,
+    /// The pod, where the runtime named it; for people, and to hold against what the kubelet says.
+    #[serde(default)]
+    pub pod: Option<Pod>,
     /// Where it is attached.
     pub sandbox: Sandbox,
     /// The name under which the device is claimed: its PCI address, or the link's name where it has none.
@@ -165,4 +202,48 @@ pub struct Record {
 impl Record {
     /// The form that this version writes.
     pub const VERSION: u32 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(args: &str) -> Request {
+        let conf =
+            cni::NetConf { version: cni::Version::V1_1_0, name: "n".into(), ipam: None, raw: Map::new() };
+        Request {
+            container_id: "c1".into(),
+            netns: None,
+            ifname: "net1".into(),
+            args: args.into(),
+            path: Vec::new(),
+            stdin: Vec::new(),
+            conf,
+        }
+    }
+
+    #[test]
+    fn the_pod_is_the_one_that_multus_names() {
+        let args = "IgnoreUnknown=true;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=p;K8S_POD_UID=u;OTHER=1";
+        let pod = Pod { namespace: "ns".into(), name: "p".into(), uid: Some("u".into()) };
+        assert_eq!(Pod::of(&request(args)), Some(pod));
+        for none in ["", "MAC=02:00:00:00:00:01", "IgnoreUnknown=1;K8S_POD_NAME=p;K8S_POD_NAMESPACE="] {
+            assert_eq!(Pod::of(&request(none)), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_sandbox_of_an_earlier_boot_is_none_of_today() {
+        let netns = Netns::current().unwrap();
+        let sandbox = Sandbox::of(&netns);
+        assert!(sandbox.is(&netns) && !sandbox.is_of_an_earlier_boot());
+        let before = Sandbox { boot: Some("00000000-0000-4000-8000-000000000000".into()), ..sandbox };
+        assert!(!before.is(&netns) && before.is_of_an_earlier_boot());
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_has_neither_pod_nor_boot() {
+        let text = r#"{"path":"/run/netns/a","id":{"dev":4,"ino":7}}"#;
+        assert_eq!(serde_json::from_str::<Sandbox>(text).unwrap().boot, None);
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use attachment::{Host, Owner, Paths, Plan, Record, Sandbox, Step, Store};
+use attachment::{Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
 use cni::{Interface, IpConfig, Outcome, Request};
 use netlink::Netns;
 
@@ -46,6 +46,7 @@ fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns)
         record: Record {
             version: Record::VERSION,
             owner,
+            pod: Pod::of(request),
             sandbox: Sandbox::of(netns),
             device: observed.device.clone(),
             function: observed.function,

@@ -40,6 +40,7 @@ fn adopted(request: &Request, owner: &Owner) -> Result<Option<Record>, Error> {
     Ok(Some(Record {
         version: Record::VERSION,
         owner: owner.clone(),
+        pod: None,
         sandbox: Sandbox::of(&netns),
         device: before.name.to_string(),
         function: link.parent.as_ref().and_then(|parent| parent.parse().ok()),

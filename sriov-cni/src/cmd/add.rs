@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use attachment::{Host, Owner, Paths, Plan, Record, Sandbox, Step, Store};
+use attachment::{Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
 use cni::{Args, Interface, Outcome, Request};
 use netlink::Netns;
 
@@ -45,6 +45,7 @@ fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns)
         record: Record {
             version: Record::VERSION,
             owner,
+            pod: Pod::of(request),
             sandbox: Sandbox::of(netns),
             device: conf.device.to_string(),
             function: Some(observed.function.address),

@@ -7,7 +7,12 @@ fn record() -> Record {
     Record {
         version: Record::VERSION,
         owner: Owner { container_id: "c1".into(), ifname: "net1".parse().unwrap() },
-        sandbox: Sandbox { path: "/run/netns/a".into(), id: Some(NetnsId { dev: 4, ino: 4_026_532_000 }) },
+        pod: None,
+        sandbox: Sandbox {
+            path: "/run/netns/a".into(),
+            id: Some(NetnsId { dev: 4, ino: 4_026_532_000 }),
+            boot: None,
+        },
         device: "0000:3b:02.1".into(),
         function: Some("0000:3b:02.1".parse().unwrap()),
         pf: None,
