@@ -32,6 +32,10 @@ pub struct Plan {
     pub dns: Option<Dns>,
     /// Announce the pod's addresses to its neighbours, and have the kernel do so from then on.
     pub announce: bool,
+    /// The MTU of the pod's link in bytes; `None` leaves the link's.
+    pub mtu: Option<u32>,
+    /// Has the pod's link take every multicast frame.
+    pub allmulti: bool,
     /// Let IPv6 addresses be used while they are checked for duplicates.
     pub optimistic: bool,
 }
@@ -105,8 +109,9 @@ fn foretold(store: &Store, pod: &mut Pod, plan: &Plan) -> Result<Record, (Stage,
     for undo in &mut record.undo {
         let Undo::Link(before) = undo else { continue };
         // The kernel moves, then renames: a name that is taken would leave the link in the pod under its old one.
-        if is_there(pod.netlink.link_by_name(&record.owner.ifname)).map_err(|error| (Stage::Move, error))? {
-            return Err((Stage::Move, Error::NameInPod { name: record.owner.ifname }));
+        let name = before.pod_name.as_ref().unwrap_or(&record.owner.ifname);
+        if is_there(pod.netlink.link_by_name(name)).map_err(|error| (Stage::Move, error))? {
+            return Err((Stage::Move, Error::NameInPod { name: name.clone() }));
         }
         let taken =
             is_there(pod.netlink.link_by_index(before.index)).map_err(|error| (Stage::Move, error))?;
@@ -150,7 +155,7 @@ fn attach_recorded(
     Ok(outcome)
 }
 
-/// Up before IPAM, which may need the link to reach a DHCP server.
+/// Up before IPAM, which may need the link to reach a DHCP server, and in the same message what else the pod's link is to be.
 fn bring_up(pod: &mut Pod, plan: &Plan, link: &Link) -> Result<Link, Error> {
     if plan.announce {
         sysctl::notify_neighbours(&pod.netns, &link.name)?;
@@ -158,7 +163,8 @@ fn bring_up(pod: &mut Pod, plan: &Plan, link: &Link) -> Result<Link, Error> {
     if plan.optimistic {
         sysctl::optimistic_dad(&pod.netns, &link.name)?;
     }
-    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    let allmulti = plan.allmulti.then_some(true);
+    let up = LinkChange { up: Some(true), mtu: plan.mtu, allmulti, ..LinkChange::default() };
     pod.netlink.change_link(link.index, "set link up", &up)?;
     Ok(pod.netlink.link_by_index(link.index)?)
 }

@@ -151,6 +151,8 @@ impl Cache {
                 mtu: Some(before.mtu).filter(|mtu| *mtu > 0),
                 alias: None,
                 alt_names: None,
+                allmulti: None,
+                pod_name: None,
             }));
         }
         undo

@@ -124,6 +124,12 @@ pub struct LinkBefore {
     pub alias: Option<String>,
     /// Its alternative names.
     pub alt_names: Option<Vec<String>>,
+    /// Whether it took every multicast frame.
+    #[serde(default)]
+    pub allmulti: Option<bool>,
+    /// Its name in the pod, where that is not the owner's interface.
+    #[serde(default)]
+    pub pod_name: Option<IfName>,
 }
 
 impl LinkBefore {
@@ -140,6 +146,8 @@ impl LinkBefore {
             mtu: Some(link.mtu),
             alias: Some(link.alias.clone()),
             alt_names: Some(link.alt_names.clone()),
+            allmulti: Some(link.allmulti),
+            pod_name: None,
         })
     }
 }

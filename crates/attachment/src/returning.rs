@@ -100,7 +100,7 @@ impl Way<'_> {
             // Kernels before 5.14 tell no bus address. A function's link is either on the host or here.
             (None, None, Some(function)) => match link.parent.as_deref().map(str::parse) {
                 Some(Ok(parent)) => function == parent,
-                _ => link.name == self.record.owner.ifname.as_str(),
+                _ => link.name == before.pod_name.as_ref().unwrap_or(&self.record.owner.ifname).as_str(),
             },
             (None, None, None) => link.alias == before.name.as_str(),
         };
@@ -197,8 +197,9 @@ impl Way<'_> {
         for change in [
             LinkChange { mtu: change.mtu, ..LinkChange::default() },
             LinkChange { alias: change.alias, ..LinkChange::default() },
+            LinkChange { allmulti: change.allmulti, ..LinkChange::default() },
         ] {
-            if change.mtu.is_some() || change.alias.is_some() {
+            if change.mtu.is_some() || change.alias.is_some() || change.allmulti.is_some() {
                 errors
                     .extend(self.named(host.netlink.change_link(link.index, "put link back", &change)).err());
             }
@@ -246,6 +247,7 @@ impl Way<'_> {
         LinkChange {
             mtu: self.before.mtu.filter(|mtu| link.mtu != *mtu),
             alias: self.before.alias.as_deref().filter(|alias| link.alias != *alias),
+            allmulti: self.before.allmulti.filter(|allmulti| link.allmulti != *allmulti),
             ..LinkChange::default()
         }
     }

@@ -27,6 +27,8 @@ pub struct Link {
     pub mtu: u32,
     /// Administratively up (`IFF_UP`).
     pub up: bool,
+    /// Set to take every multicast frame (`IFF_ALLMULTI`).
+    pub allmulti: bool,
     /// Up and with a carrier (`IFF_RUNNING`).
     pub running: bool,
     /// The alias; empty where none is set.
@@ -55,6 +57,8 @@ pub struct LinkChange<'a> {
     pub alias: Option<&'a str>,
     /// Up or down.
     pub up: Option<bool>,
+    /// Takes every multicast frame, or those that somebody joined.
+    pub allmulti: Option<bool>,
 }
 
 const HEADER_LEN: usize = 16;
@@ -118,9 +122,9 @@ impl LinkChange<'_> {
         attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.bytes().to_vec())));
         attributes.extend(self.mtu.map(LinkAttribute::Mtu));
         attributes.extend(self.alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
-        if let Some(up) = self.up {
-            message.header.change_mask = LinkFlags::Up;
-            message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+        for (flag, wanted) in [(LinkFlags::Up, self.up), (LinkFlags::Allmulti, self.allmulti)] {
+            message.header.change_mask.set(flag, wanted.is_some());
+            message.header.flags.set(flag, wanted == Some(true));
         }
         message
     }
@@ -148,6 +152,7 @@ fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error> {
     let mut link = Link {
         index: header.index,
         up: header.flags.contains(LinkFlags::Up),
+        allmulti: header.flags.contains(LinkFlags::Allmulti),
         running: header.flags.contains(LinkFlags::Running),
         ..Link::default()
     };
@@ -217,6 +222,17 @@ mod tests {
         bytes.extend(&reply(vec![LinkAttribute::IfName("eth0".to_owned())])[HEADER_LEN..]);
         let link = parse("get link", &bytes).unwrap();
         assert_eq!((link.name.as_str(), link.mtu), ("eth0", 9000));
+    }
+
+    #[test]
+    fn flags_that_are_not_named_stay() {
+        let flags = |change: LinkChange<'_>| {
+            let header = change.message(7).header;
+            (header.flags, header.change_mask)
+        };
+        assert_eq!(flags(LinkChange::default()), (LinkFlags::empty(), LinkFlags::empty()));
+        let down = LinkChange { up: Some(false), allmulti: Some(true), ..LinkChange::default() };
+        assert_eq!(flags(down), (LinkFlags::Allmulti, LinkFlags::Up | LinkFlags::Allmulti));
     }
 
     #[test]

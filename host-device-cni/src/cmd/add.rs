@@ -62,6 +62,8 @@ fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns)
         inherited: inherited(conf, observed),
         dns: (!conf.dns.is_empty()).then(|| conf.dns.clone()),
         announce: false,
+        mtu: None,
+        allmulti: false,
         optimistic: false,
     })
 }

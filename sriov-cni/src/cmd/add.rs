@@ -60,6 +60,8 @@ fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns)
         inherited: Outcome::default(),
         dns: None,
         announce: true,
+        mtu: None,
+        allmulti: false,
         optimistic: conf.mac.is_some(),
     })
 }
