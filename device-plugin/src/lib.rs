@@ -11,6 +11,7 @@ pub mod inventory;
 pub mod kubelet;
 pub mod lint;
 pub mod list;
+pub mod metrics;
 pub mod names;
 pub mod pool;
 pub mod reconcile;
