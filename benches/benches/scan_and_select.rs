@@ -39,7 +39,7 @@ fn scan_and_select(criterion: &mut Criterion) {
         let start = || {
             let config = Config::parse(text.as_bytes(), "intel.com").ok()?;
             let snapshot = inventory::scan(&roots, &Needs::default()).ok()?.snapshot;
-            Some(pool::build(&config.pools, &snapshot))
+            Some(pool::unheld(&config.pools, &snapshot))
         };
         let offered: usize = start().iter().flatten().map(|(pool, _)| pool.devices.len()).sum();
         assert_eq!(offered, (pfs * vfs) as usize, "every VF is in a pool");
@@ -52,7 +52,7 @@ fn scan_and_select(criterion: &mut Criterion) {
             (Config::parse(text.as_bytes(), "intel.com"), inventory::scan(&roots, &Needs::default()))
         {
             group.bench_function("select", |bencher| {
-                bencher.iter(|| black_box(pool::build(&config.pools, &scan.snapshot)));
+                bencher.iter(|| black_box(pool::unheld(&config.pools, &scan.snapshot)));
             });
         }
         group.finish();

@@ -47,6 +47,8 @@ pub struct PoolConfig {
     pub additional_info: Option<AdditionalInfo>,
     /// Functions on VFIO come with their own node and `/dev/iommu` beside the group's.
     pub vfio_cdev: bool,
+    /// A device whose port has no carrier is unhealthy.
+    pub pf_carrier: bool,
     /// The resource's variable as a shell can name it, where that differs and is no other pool's.
     pub shell_variable: Option<String>,
 }
@@ -123,6 +125,7 @@ impl Config {
             selectors,
             additional_info: pool.additional_info,
             vfio_cdev: pool.vfio_cdev,
+            pf_carrier: pool.pf_carrier,
             shell_variable: None,
         });
         Ok(())

@@ -44,6 +44,29 @@ impl Snapshot {
         &self.devices
     }
 
+    /// As this one, with what the one before knew and nobody can tell now: a device that is gone, and the names and link
+    /// types of network devices that are in another network namespace, a pod's.
+    #[must_use]
+    pub fn remembering(mut self, before: &Self) -> Self {
+        for device in &mut self.devices {
+            if let Some(known) = before.get(&device.id()) {
+                device.remember(known);
+            }
+        }
+        let gone = before.devices.iter().filter(|device| self.get(&device.id()).is_none());
+        let gone: Vec<Device> = gone.map(Device::gone).collect();
+        if gone.is_empty() {
+            return self;
+        }
+        self.devices.extend(gone);
+        Self::new(self.devices)
+    }
+
+    /// Forgets those of the devices that are gone for which `wanted` is not true.
+    pub fn forget_gone(&mut self, wanted: impl Fn(&DeviceId) -> bool) {
+        self.devices.retain(|device| device.left_out != Some(LeftOut::Gone) || wanted(&device.id()));
+    }
+
     /// The device of an id.
     pub fn get(&self, id: &DeviceId) -> Option<&Device> {
         let index = self.devices.binary_search_by(|device| device.id().cmp(id)).ok()?;

@@ -166,7 +166,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::inventory::{Needs, Roots, scan};
-    use crate::pool::build;
+    use crate::pool::unheld;
 
     fn listed() -> Vec<Row> {
         let tree = Tree::new();
@@ -180,7 +180,7 @@ mod tests {
         let snapshot = scan(&roots, &Needs::default()).unwrap().snapshot;
         let text = r#"{"resourceList":[{"resourceName":"dpdk","selectors":{"drivers":["vfio-pci"]}}]}"#;
         let config = Config::parse(text.as_bytes(), "intel.com").unwrap();
-        rows(&snapshot, &build(&config.pools, &snapshot))
+        rows(&snapshot, &unheld(&config.pools, &snapshot))
     }
 
     #[test]

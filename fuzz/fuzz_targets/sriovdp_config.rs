@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
     let report = lint::check(&config, Path::new("/var/lib/kubelet"));
     let _ = (report.text(), report.json());
     if let Ok(config) = config {
-        let pools = pool::build(&config.pools, node());
+        let pools = pool::unheld(&config.pools, node());
         for (_, why) in &pools {
             let _ = why.as_ref().map(ToString::to_string);
         }

@@ -81,7 +81,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(scan) = scan(&roots, &needs) else { return };
     scan.odd.iter().for_each(|error| drop(error.to_string()));
     let Ok(config) = Config::parse(POOLS, "intel.com") else { return };
-    let pools = pool::build(&config.pools, &scan.snapshot);
+    let pools = pool::unheld(&config.pools, &scan.snapshot);
     let rows = list::rows(&scan.snapshot, &pools);
     let _ = (list::text(&rows), list::json(&rows));
     let dev: PathBuf = tree.dev();

@@ -7,7 +7,7 @@ use crate::inventory::Kind;
 pub const FILE: [&str; 1] = ["resourceList"];
 
 /// The keys of a pool.
-pub const POOL: [&str; 7] = [
+pub const POOL: [&str; 8] = [
     "resourceName",
     "resourcePrefix",
     "deviceType",
@@ -15,6 +15,7 @@ pub const POOL: [&str; 7] = [
     "excludeTopology",
     "additionalInfo",
     "vfioCdev",
+    "pfCarrier",
 ];
 
 /// The keys of a selector, with the kinds of device that have them.

@@ -24,6 +24,7 @@ pub(super) struct Pool {
     pub(super) selectors: Result<Selectors, TypeError>,
     pub(super) additional_info: Option<AdditionalInfo>,
     pub(super) vfio_cdev: bool,
+    pub(super) pf_carrier: bool,
     /// Keys that no pool has.
     pub(super) unknown: Vec<Unknown>,
 }
@@ -99,6 +100,7 @@ impl Pool {
             selectors: Selectors::read(members.take("selectors")),
             additional_info: additional_info(members.take("additionalInfo"))?,
             vfio_cdev: members.take("vfioCdev").truth()?,
+            pf_carrier: members.take("pfCarrier").truth()?,
             unknown: Vec::new(),
         };
         note_unknown(members, &mut pool.unknown);

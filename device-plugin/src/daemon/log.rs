@@ -45,7 +45,7 @@ fn left_out(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
     let mut reasons: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     for device in snapshot.devices() {
         let (reason, named) = match &device.left_out {
-            None => continue,
+            None | Some(LeftOut::Gone) => continue,
             Some(LeftOut::DefaultRoute { netdev, .. }) => {
                 ("carries a default route", format!("{} ({netdev})", device.id()))
             }

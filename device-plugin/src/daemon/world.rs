@@ -16,7 +16,7 @@ pub fn pools_of(options: &Options, config: Option<&Config>) -> Result<Shown, Err
     for error in odd {
         tracing::warn!("passed over: {error}");
     }
-    let pools = pool::build(configs, &snapshot);
+    let pools = pool::unheld(configs, &snapshot);
     Ok((snapshot, pools))
 }
 
@@ -38,6 +38,7 @@ fn look(options: &Options, pools: &[PoolConfig], every_kind: bool) -> Result<Sca
         rdma: asks(Key::IsRdma),
         vdpa: asks(Key::VdpaType),
         subfunctions: every_kind || pools.iter().any(|pool| pool.kind == Kind::Subfunction),
+        carriers: pools.iter().any(|pool| pool.pf_carrier),
         ddp: asks(Key::DdpProfiles).then_some(&profile_matters),
         host_interfaces: options.allow_host_interfaces,
     };
@@ -53,7 +54,7 @@ pub(super) fn pools(options: &Options) -> Result<Vec<Pool>, Error> {
     }
     let Scan { snapshot, odd } = look(options, &config.pools, false)?;
     log::scan(&snapshot, &odd);
-    let pools = pool::build(&config.pools, &snapshot);
+    let pools = pool::unheld(&config.pools, &snapshot);
     log::pools(&pools);
     Ok(pools.into_iter().map(|(pool, _)| pool).filter(|pool| !pool.devices.is_empty()).collect())
 }

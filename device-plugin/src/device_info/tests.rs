@@ -6,7 +6,7 @@ use testkit::sysfs::Tree;
 use super::*;
 use crate::config::Config;
 use crate::inventory::{Needs, Roots, scan};
-use crate::pool::build;
+use crate::pool::unheld;
 
 const VF: &str = "0000:3b:02.0";
 
@@ -32,7 +32,7 @@ fn pool(tree: &Tree, members: &str) -> Pool {
     let roots = Roots { sysfs: Sysfs::new(tree.sys()), proc: tree.proc() };
     let text = format!(r#"{{"resourceList":[{{"resourceName":"ena-dpdk_1",{members}}}]}}"#);
     let config = Config::parse(text.as_bytes(), "amazon.com").unwrap();
-    build(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot).remove(0).0
+    unheld(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot).remove(0).0
 }
 
 fn ids(ids: &[&str]) -> Vec<String> {

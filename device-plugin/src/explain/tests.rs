@@ -3,7 +3,7 @@ use testkit::sysfs::Tree;
 use super::*;
 use crate::config::Config;
 use crate::inventory::{Needs, Roots, scan};
-use crate::pool::build;
+use crate::pool::unheld;
 
 fn explained(asked: Option<&str>) -> Result<Vec<Explanation>, Unknown> {
     let tree = Tree::new();
@@ -18,7 +18,7 @@ fn explained(asked: Option<&str>) -> Result<Vec<Explanation>, Unknown> {
         {"resourceName":"net","resourcePrefix":"x.y","selectors":[{"pfNames":["ens1f0#1"]},{"vendors":["1d0f"]}]},
         {"resourceName":"fec","deviceType":"accelerator","selectors":{}}]}"#;
     let config = Config::parse(text.as_bytes(), "intel.com").unwrap();
-    explain(&snapshot, &build(&config.pools, &snapshot), asked, |_| Names::default())
+    explain(&snapshot, &unheld(&config.pools, &snapshot), asked, |_| Names::default())
 }
 
 #[test]

@@ -42,6 +42,9 @@ impl<'a> Details<'a> {
         if needs.link_types {
             device.link_type = self.link_type(device);
         }
+        if needs.carriers {
+            device.carrier = device.port().and_then(|port| carrier(self.sysfs, port));
+        }
         if needs.p_keys {
             device.pkey = self.pkey(device);
         }
@@ -118,6 +121,16 @@ impl<'a> Details<'a> {
             Role::Pf { .. } | Role::Plain => self.kernel.ddp_profile(function),
         };
         known.or_else(|| ddptool::profile(function))
+    }
+}
+
+/// Whether a network device has a carrier. The file cannot be read while the device is down (`carrier_show`,
+/// net/core/net-sysfs.c): nothing goes through then either. `None` where it is not here.
+pub(super) fn carrier(sysfs: &Sysfs, netdev: &str) -> Option<bool> {
+    let dir = sysfs.root().join("class/net").join(netdev);
+    match fs::read_to_string(dir.join("carrier")) {
+        Ok(text) => Some(text.trim() == "1"),
+        Err(_) => dir.exists().then_some(false),
     }
 }
 

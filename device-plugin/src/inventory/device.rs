@@ -29,6 +29,9 @@ pub struct Device {
     pub rdma_enabled: bool,
     /// Its vDPA device; only where a configuration asks.
     pub vdpa: Option<Vdpa>,
+    /// Whether the port that it sends through has a carrier, its PF's or its own; only where a configuration asks, and
+    /// only where the port's network device is here.
+    pub carrier: Option<bool>,
     /// Why no pool may take it, where that is so.
     pub left_out: Option<LeftOut>,
 }
@@ -65,7 +68,32 @@ impl Device {
             ddp_profile: None,
             rdma_enabled: false,
             vdpa: None,
+            carrier: None,
             left_out: None,
+        }
+    }
+
+    /// The device as it was last seen, and not there any more.
+    pub(super) fn gone(&self) -> Self {
+        Self { left_out: Some(LeftOut::Gone), ..self.clone() }
+    }
+
+    /// Fills in what was `known` of the same device and cannot be told while network devices are in a pod: it must not
+    /// count as another device for that.
+    pub(super) fn remember(&mut self, known: &Self) {
+        let identity = |device: &Self| {
+            let function = &device.function;
+            (function.vendor.clone(), function.device.clone(), function.driver.clone(), device.root())
+        };
+        if identity(self) != identity(known) {
+            return;
+        }
+        if self.netdevs().is_empty() && self.link_type.is_none() {
+            self.link_type.clone_from(&known.link_type);
+        }
+        if self.pf_name.is_none() && known.pf_name.is_some() {
+            self.pf_name.clone_from(&known.pf_name);
+            self.left_out.take_if(|left_out| *left_out == LeftOut::NoPfName);
         }
     }
 
@@ -107,6 +135,14 @@ impl Device {
     /// Its own network devices.
     pub fn netdevs(&self) -> &[String] {
         self.sf.as_ref().map_or(&self.function.netdevs, |sf| &sf.netdevs)
+    }
+
+    /// The network device of the port that it sends through: its PF's, or its own where it has no PF.
+    pub fn port(&self) -> Option<&str> {
+        match self.root() {
+            Some(_) => self.pf_name.as_deref(),
+            None => self.netdevs().first().map(String::as_str),
+        }
     }
 
     /// Its own RDMA devices.

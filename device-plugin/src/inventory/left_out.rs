@@ -27,6 +27,8 @@ pub enum LeftOut {
     NoDriver,
     /// An SF whose PF has no network device here.
     NoPfName,
+    /// It is not there any more; a pod that holds it is why it is still known.
+    Gone,
 }
 
 impl LeftOut {
@@ -67,6 +69,7 @@ impl fmt::Display for LeftOut {
             Self::HasVfs { count: 1 } => f.write_str("1 VF is enabled"),
             Self::HasVfs { count } => write!(f, "{count} VFs are enabled"),
             Self::NoDriver => f.write_str("no driver is bound"),
+            Self::Gone => f.write_str("it is not there any more"),
             Self::NoPfName => f.write_str("its PF has no network device in this network namespace"),
         }
     }

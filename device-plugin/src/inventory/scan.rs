@@ -52,6 +52,8 @@ pub struct Needs<'a> {
     pub subfunctions: bool,
     /// `ddpProfiles` is used: of the devices for which this is true.
     pub ddp: Option<&'a dyn Fn(&Device) -> bool>,
+    /// The carrier of ports matters.
+    pub carriers: bool,
     /// NICs that carry a default route are offered too.
     pub host_interfaces: bool,
 }

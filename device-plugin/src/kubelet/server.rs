@@ -11,7 +11,7 @@ use kubelet_api::device_plugin::{
     AllocateRequest, AllocateResponse, CdiDevice, ContainerAllocateResponse, Device, DevicePluginOptions,
     DeviceSpec, Empty, HEALTHY, ListAndWatchResponse, NumaNode, PreStartContainerRequest,
     PreStartContainerResponse, PreferredAllocationRequest, PreferredAllocationResponse, TopologyInfo,
-    VERSION,
+    UNHEALTHY, VERSION,
 };
 use kubelet_api::plugin_registration::registration_server::{Registration, RegistrationServer};
 use kubelet_api::plugin_registration::{
@@ -188,7 +188,8 @@ fn list(pool: &Pool) -> ListAndWatchResponse {
     let devices = pool.devices.iter().map(|device| {
         let node = device.function.numa_node.filter(|_| !pool.config.exclude_topology);
         let nodes = |node| TopologyInfo { nodes: vec![NumaNode { id: i64::from(node) }] };
-        Device { id: device.id().to_string(), health: HEALTHY.to_owned(), topology: node.map(nodes) }
+        let health = if pool.is_healthy(device) { HEALTHY } else { UNHEALTHY };
+        Device { id: device.id().to_string(), health: health.to_owned(), topology: node.map(nodes) }
     });
     ListAndWatchResponse { devices: devices.collect() }
 }

@@ -29,7 +29,7 @@ fn pool(tree: &Tree, members: &str) -> Arc<Pool> {
     let text = format!(r#"{{"resourceList":[{{"resourceName":"net",{members}}}]}}"#);
     let config = Config::parse(text.as_bytes(), "intel.com").unwrap();
     Arc::new(
-        crate::pool::build(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot).remove(0).0,
+        crate::pool::unheld(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot).remove(0).0,
     )
 }
 

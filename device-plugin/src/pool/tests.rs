@@ -8,7 +8,7 @@ use crate::inventory::{Needs, Roots, scan};
 fn pools(tree: &Tree, config: &str) -> Vec<(Pool, Option<Why>)> {
     let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
     let config = Config::parse(config.as_bytes(), "intel.com").unwrap();
-    build(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot)
+    unheld(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot)
 }
 
 fn ids(pool: &Pool) -> Vec<String> {

@@ -8,7 +8,7 @@ use crate::config::PoolConfig;
 use crate::inventory::{Device, Kind, LeftOut, Snapshot};
 use crate::selector::{Key, Refusal};
 
-use super::Pool;
+use super::{Holds, Pool};
 
 /// The reasons, over all functions of the pool's kind.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,6 +30,11 @@ pub enum Reason {
         /// That pool's resource.
         by: String,
     },
+    /// A pod holds it, as something else.
+    Held {
+        /// The resource that it was given as.
+        of: String,
+    },
 }
 
 /// Reasons that are counted together.
@@ -39,16 +44,23 @@ enum Class {
     HasVfs,
     NoDriver,
     NoPfName,
+    Gone,
     Refused(Key),
     Taken,
+    Held,
 }
 
 impl Why {
-    pub(super) fn find(config: &PoolConfig, snapshot: &Snapshot, before: &[(Pool, Option<Self>)]) -> Self {
+    pub(super) fn find(
+        config: &PoolConfig,
+        snapshot: &Snapshot,
+        before: &[(Pool, Option<Self>)],
+        holds: &Holds,
+    ) -> Self {
         let mut why = Self { kind: config.kind, candidates: 0, reasons: BTreeMap::new() };
         for device in snapshot.devices().iter().filter(|device| device.kind() == Some(config.kind)) {
             why.candidates += 1;
-            if let Some(reason) = Reason::of(device, config, before) {
+            if let Some(reason) = Reason::of(device, config, before, holds) {
                 why.reasons.entry(reason.class()).or_insert((0, reason)).0 += 1;
             }
         }
@@ -57,12 +69,20 @@ impl Why {
 }
 
 impl Reason {
-    fn of(device: &Device, config: &PoolConfig, before: &[(Pool, Option<Why>)]) -> Option<Self> {
+    fn of(
+        device: &Device,
+        config: &PoolConfig,
+        before: &[(Pool, Option<Why>)],
+        holds: &Holds,
+    ) -> Option<Self> {
         if let Some(left_out) = &device.left_out {
             return Some(Self::LeftOut(left_out.clone()));
         }
         if let Some(refusal) = config.refusal(device) {
             return Some(Self::Refused(refusal));
+        }
+        if let Some(resource) = holds.get(&device.id()) {
+            return Some(Self::Held { of: resource.to_owned() });
         }
         let owner = before.iter().find(|(pool, _)| pool.config.accepts(device))?;
         Some(Self::Taken { by: owner.0.config.resource.to_string() })
@@ -74,8 +94,10 @@ impl Reason {
             Self::LeftOut(LeftOut::HasVfs { .. }) => Class::HasVfs,
             Self::LeftOut(LeftOut::NoDriver) => Class::NoDriver,
             Self::LeftOut(LeftOut::NoPfName) => Class::NoPfName,
+            Self::LeftOut(LeftOut::Gone) => Class::Gone,
             Self::Refused(refusal) => Class::Refused(refusal.key),
             Self::Taken { .. } => Class::Taken,
+            Self::Held { .. } => Class::Held,
         }
     }
 }
@@ -115,6 +137,7 @@ impl fmt::Display for Reason {
                 write!(f, "refused by {key} (found {found}, wanted {wanted})")
             }
             Self::Taken { by } => write!(f, "taken before by {by}"),
+            Self::Held { of } => write!(f, "held by a pod as {of}"),
         }
     }
 }

@@ -32,6 +32,7 @@ fn vf() -> Device {
             driver: Some("vhost_vdpa".into()),
             vhost: Some("vhost-vdpa-0".into()),
         }),
+        carrier: None,
         left_out: None,
     }
 }

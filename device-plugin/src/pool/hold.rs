@@ -1,0 +1,128 @@
+//! Which device a pod holds, and as what: a device that is held is offered as that and as nothing else.
+//! It must not ask the kubelet: what the kubelet says comes in as `Held`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Pool;
+use crate::holdings::Held;
+use crate::inventory::DeviceId;
+
+/// The resource of every device that is held, as `<prefix>/<name>`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Holds(BTreeMap<DeviceId, String>);
+
+impl Holds {
+    /// The resource that a device is held as; `None` where nobody holds it.
+    pub fn get(&self, device: &DeviceId) -> Option<&str> {
+        self.0.get(device).map(String::as_str)
+    }
+
+    /// Every device that is held, with its resource.
+    pub fn iter(&self) -> impl Iterator<Item = (&DeviceId, &str)> {
+        self.0.iter().map(|(id, resource)| (id, resource.as_str()))
+    }
+
+    /// Takes every device of these pools for held that is not yet: who cannot tell what is held must move nothing.
+    pub fn all_in_place(&mut self, pools: &[Arc<Pool>]) {
+        for pool in pools {
+            for device in &pool.devices {
+                self.0.entry(device.id()).or_insert_with(|| pool.config.resource.to_string());
+            }
+        }
+    }
+}
+
+impl From<&Held> for Holds {
+    fn from(held: &Held) -> Self {
+        held.iter().map(|(id, holder)| (id.clone(), holder.resource.clone())).collect()
+    }
+}
+
+impl FromIterator<(DeviceId, String)> for Holds {
+    fn from_iter<T: IntoIterator<Item = (DeviceId, String)>>(holds: T) -> Self {
+        Self(holds.into_iter().collect())
+    }
+}
+
+/// What this process has handed out and the kubelet may not tell of yet: a device counts as held from the moment in which
+/// it is given. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Grants(Arc<Mutex<HashMap<DeviceId, Grant>>>);
+
+#[derive(Clone, Debug)]
+struct Grant {
+    resource: String,
+    at: Instant,
+}
+
+impl Grants {
+    /// How long after a grant the kubelet may not tell of it: an admission that takes longer has failed.
+    const UNTOLD: Duration = Duration::from_secs(30);
+
+    /// Notes that a device was given as `resource`.
+    pub fn note(&self, device: DeviceId, resource: String, now: Instant) {
+        self.grants().insert(device, Grant { resource, at: now });
+    }
+
+    /// Adds to what the kubelet told, when it was asked at `asked`, what it could not know. A grant that it told of is
+    /// forgotten: the kubelet will also tell of its end.
+    pub fn add_to(&self, told: &mut Holds, asked: Instant) {
+        self.grants().retain(|id, grant| {
+            let new = grant.at >= asked;
+            let untold = !told.0.contains_key(id) && asked.duration_since(grant.at) < Self::UNTOLD;
+            if new || untold {
+                told.0.insert(id.clone(), grant.resource.clone());
+            }
+            new || untold
+        });
+    }
+
+    fn grants(&self) -> MutexGuard<'_, HashMap<DeviceId, Grant>> {
+        // A panic between two grants leaves none half made.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> DeviceId {
+        text.parse().unwrap()
+    }
+
+    fn told(pairs: &[(&str, &str)]) -> Holds {
+        pairs.iter().map(|(device, resource)| (id(device), (*resource).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_grant_counts_until_the_kubelet_has_told_of_it_or_long_could_have() {
+        let (grants, start) = (Grants::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        grants.note(id("0000:01:00.0"), "a/a".into(), after(10));
+        for asked in [9, 10, 11, 39] {
+            let mut holds = told(&[]);
+            grants.add_to(&mut holds, after(asked));
+            assert_eq!(holds.get(&id("0000:01:00.0")), Some("a/a"), "{asked}");
+        }
+        let mut holds = told(&[("0000:01:00.0", "a/a")]);
+        grants.add_to(&mut holds, after(12));
+        let mut holds = told(&[]);
+        grants.add_to(&mut holds, after(13));
+        assert_eq!(holds, told(&[]), "it was told of, and then it was free");
+        grants.note(id("0000:01:00.0"), "a/a".into(), after(20));
+        grants.add_to(&mut holds, after(50));
+        assert_eq!(holds, told(&[]), "the kubelet never told of it");
+    }
+
+    #[test]
+    fn what_was_given_while_the_kubelet_answered_is_newer_than_the_answer() {
+        let (grants, start) = (Grants::default(), Instant::now());
+        let mut holds = told(&[("0000:01:00.0", "a/a")]);
+        grants.note(id("0000:01:00.0"), "b/b".into(), start + Duration::from_secs(1));
+        grants.add_to(&mut holds, start);
+        assert_eq!(holds, told(&[("0000:01:00.0", "b/b")]));
+    }
+}
