@@ -14,7 +14,7 @@ fn what_was_counted_can_be_read() {
     let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
     let text = br#"{"resourceList":[{"resourceName":"net","selectors":{}}]}"#;
     let config = Config::parse(text, "intel.com").unwrap();
-    let pools = crate::pool::build(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot);
+    let pools = crate::pool::unheld(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot);
     for _ in 0..2 {
         metrics.pools(pools.iter().map(|(pool, _)| pool));
     }
