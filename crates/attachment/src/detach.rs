@@ -92,7 +92,7 @@ fn tell(record: &Record, restored: Restored) -> Result<(), Error> {
 }
 
 /// A claim names its owner; one that the Go plugin wrote names the namespace.
-fn is_ours(record: &Record, claim: &Claim) -> bool {
+pub(crate) fn is_ours(record: &Record, claim: &Claim) -> bool {
     match &claim.owner {
         Some(owner) => *owner == record.owner,
         None => claim.netns.as_ref() == Some(&record.sandbox.path),

@@ -50,9 +50,8 @@ pub(crate) fn bring_home(
         Some(Device::Unbound) => return Ok(None),
         Some(Device::Bound) | None => {}
     }
-    // A virtual link is either in one of the two or destroyed; hardware comes back in the kernel's own time, and with it the
-    // two kinds that are hardware all the same (`netns_refund`).
-    let is_virtual = before.kind.as_deref().is_some_and(|kind| !matches!(kind, "can" | "ipoib"));
+    // A virtual link is either in one of the two or destroyed.
+    let is_virtual = is_virtual(before);
     let wait = if is_virtual { Duration::ZERO } else { CLEANUP };
     match watch.until(wait, || way.on_host(host))? {
         Some(link) => way.settle(host, link, restored).map(Some),
@@ -62,6 +61,17 @@ pub(crate) fn bring_home(
         }
         None => Err(Error::LinkAway { device: record.device.clone() }),
     }
+}
+
+/// The link on the host, under whatever name; `None` while it is not there.
+pub(crate) fn on_host(host: &mut Host, record: &Record, before: &LinkBefore) -> Result<Option<Link>, Error> {
+    Way { record, before }.on_host(host)
+}
+
+/// Whether a link dies with its namespace. Hardware comes back in the kernel's own time, and with it the two kinds that are
+/// hardware all the same (`netns_refund`).
+pub(crate) fn is_virtual(before: &LinkBefore) -> bool {
+    before.kind.as_deref().is_some_and(|kind| !matches!(kind, "can" | "ipoib"))
 }
 
 /// The beginning of a name that is nobody's, for a link whose own and whose pod's are both taken on the host.

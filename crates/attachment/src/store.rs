@@ -16,6 +16,8 @@ use crate::go_cache;
 use crate::paths::Paths;
 use crate::record::{Owner, Record};
 
+mod listing;
+
 /// A plugin's state directory:
 ///
 /// ```text
@@ -84,22 +86,25 @@ impl Store {
 
     /// Waits for the device's lock, which the Go plugin takes as well (`flock`).
     pub fn lock(&self, device: &str) -> Result<Lock, Error> {
-        let path = self.root.join(self.layout.locks).join(format!("{device}.lock"));
-        make_parent(&path)?;
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true).mode(0o600);
-        let file = options.open(&path).map_err(state("open", &path))?;
+        let path = self.lock_path(device);
+        let file = open_lock(&path)?;
         let deadline = Instant::now() + LOCK_TIMEOUT;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock { _file: file }),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => pause(),
-                Err(TryLockError::WouldBlock) => return Err(Error::Locked { path }),
-                Err(TryLockError::Error(source)) => {
-                    return Err(Error::State { action: "lock", path, source });
-                }
+            if take(&file, &path)? {
+                return Ok(Lock { _file: file });
             }
+            if Instant::now() >= deadline {
+                return Err(Error::Locked { path });
+            }
+            pause();
         }
+    }
+
+    /// The device's lock, where nobody has it at this moment.
+    pub fn try_lock(&self, device: &str) -> Result<Option<Lock>, Error> {
+        let path = self.lock_path(device);
+        let file = open_lock(&path)?;
+        Ok(take(&file, &path)?.then_some(Lock { _file: file }))
     }
 
     /// Who has the device; `None` where nobody does.
@@ -199,12 +204,32 @@ impl Store {
         self.root.join(owner.key())
     }
 
+    fn lock_path(&self, device: &str) -> PathBuf {
+        self.root.join(self.layout.locks).join(format!("{device}.lock"))
+    }
+
     fn allocation(&self, device: &str) -> PathBuf {
         self.root.join(self.layout.claims).join(device)
     }
 
     fn owner(&self, device: &str) -> PathBuf {
         self.root.join(self.layout.owners).join(device)
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, Error> {
+    make_parent(path)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    options.open(path).map_err(state("open", path))
+}
+
+/// Whether the lock is ours now.
+fn take(file: &File, path: &Path) -> Result<bool, Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(source)) => Err(state("lock", path)(source)),
     }
 }
 

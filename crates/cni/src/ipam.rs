@@ -3,12 +3,14 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command as Process, Stdio};
+use std::process::{Child, Command as Process, Output, Stdio};
 use std::time::Duration;
 
 use crate::env::Request;
 use crate::error::{Code, Error};
 use crate::result::Outcome;
+
+mod within;
 
 /// Asks for addresses. On failure the plugin is asked to release what it may have reserved.
 pub fn add(request: &Request, plugin: &str) -> Result<Outcome, Error> {
@@ -28,6 +30,15 @@ pub fn del(request: &Request, plugin: &str) -> Result<(), Error> {
     exec(request, plugin, "DEL").map(|_| ())
 }
 
+/// As [`del`], for one who cannot wait for ever: past `limit` the plugin is killed.
+pub fn del_within(request: &Request, plugin: &str, limit: Duration) -> Result<(), Error> {
+    let program = find(&request.path, plugin)?;
+    let output = spawn(&program, request, "DEL")
+        .and_then(|child| within::output(child, request.stdin.clone(), limit))
+        .map_err(|error| cannot_run(&program, &error))?;
+    answer(output).map(|_| ())
+}
+
 /// Asks whether the addresses are still reserved.
 pub fn check(request: &Request, plugin: &str) -> Result<(), Error> {
     exec(request, plugin, "CHECK").map(|_| ())
@@ -45,9 +56,7 @@ pub fn gc(request: &Request, plugin: &str) -> Result<(), Error> {
 
 fn exec(request: &Request, plugin: &str, command: &str) -> Result<Vec<u8>, Error> {
     let program = find(&request.path, plugin)?;
-    let failed = |error: io::Error| {
-        Error::new(Code::IO, format!("cannot run IPAM plugin {}: {error}", program.display()))
-    };
+    let failed = |error: io::Error| cannot_run(&program, &error);
     let mut child = spawn(&program, request, command).map_err(failed)?;
     let stdin = child.stdin.take();
     // From another thread: a plugin that says much before it reads would otherwise wait for us, and we for it.
@@ -56,7 +65,14 @@ fn exec(request: &Request, plugin: &str, command: &str) -> Result<Vec<u8>, Error
         scope.spawn(|| stdin.map(|mut pipe| pipe.write_all(&request.stdin)));
         child.wait_with_output()
     });
-    let output = output.map_err(failed)?;
+    answer(output.map_err(failed)?)
+}
+
+fn cannot_run(program: &Path, error: &io::Error) -> Error {
+    Error::new(Code::IO, format!("cannot run IPAM plugin {}: {error}", program.display()))
+}
+
+fn answer(output: Output) -> Result<Vec<u8>, Error> {
     // Its words for people go up as they are.
     let _ = io::stderr().write_all(&output.stderr);
     if output.status.success() {

@@ -1,0 +1,90 @@
+//! All that a state directory holds: the records of both programs, claims, and files that are neither.
+//! It must not hide the rest where one file cannot be read.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{OURS, Store, read, state};
+use crate::error::Error;
+use crate::go_cache;
+use crate::record::{Owner, Record, Sandbox};
+
+/// What is in a state directory.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// The youngest first: where two are of one device, that is the order in which they are to be undone.
+    pub(crate) records: Vec<Record>,
+    /// The devices that are claimed.
+    pub(crate) claimed: BTreeSet<String>,
+    /// Files that cannot be read, or hold something else.
+    pub(crate) odd: Vec<Error>,
+}
+
+impl Store {
+    /// Everything that is there; nothing where there is no such directory yet.
+    pub(crate) fn listing(&self) -> Result<Listing, Error> {
+        let mut listing = Listing::default();
+        let mut records: Vec<(Option<SystemTime>, Record)> = Vec::new();
+        for path in files(&self.root)? {
+            match self.record_at(&path) {
+                Ok(record) => records.extend(record.map(|record| (written(&path), record))),
+                Err(error) => listing.odd.push(error),
+            }
+        }
+        records.sort_by_key(|(written, _)| std::cmp::Reverse(*written));
+        listing.records = records.into_iter().map(|(_, record)| record).collect();
+        for dir in [self.layout.claims, self.layout.owners] {
+            let names =
+                files(&self.root.join(dir))?.into_iter().filter_map(|path| Some(name(&path)?.to_owned()));
+            listing.claimed.extend(names);
+        }
+        Ok(listing)
+    }
+
+    /// The record in a file; `None` where the file is no attachment, or gone meanwhile.
+    fn record_at(&self, path: &Path) -> Result<Option<Record>, Error> {
+        let Some(bytes) = read(path)? else { return Ok(None) };
+        let corrupt = |source| Error::Corrupt { path: path.to_owned(), source };
+        let mut object: Map<String, Value> = serde_json::from_slice(&bytes).map_err(corrupt)?;
+        if let Some(ours) = object.remove(OURS) {
+            return Record::deserialize(ours).map(Some).map_err(corrupt);
+        }
+        let Some((sysfs, owner)) = self.go.as_ref().zip(name(path).and_then(owner)) else { return Ok(None) };
+        let Some(mut record) = go_cache::record(&owner, &object, sysfs) else { return Ok(None) };
+        // The claim names the namespace, which the Go plugin keeps nowhere else.
+        let claim = self.claim(&record.device)?.filter(|claim| claim.owner.is_none());
+        record.sandbox = Sandbox::unknown(claim.and_then(|claim| claim.netns).as_deref());
+        Ok(Some(record))
+    }
+}
+
+/// The owner that a file's name tells. Runtimes' container ids have no `-`, interface names may.
+fn owner(name: &str) -> Option<Owner> {
+    let (container_id, ifname) = name.split_once('-')?;
+    Some(Owner { container_id: container_id.to_owned(), ifname: ifname.parse().ok()? })
+}
+
+/// The files of a directory, those apart that are being written or were moved out of the way.
+fn files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(state("list", dir)(source)),
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.is_file() && name(path).is_some_and(|name| !name.starts_with('.'))).collect())
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
+}
+
+fn written(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
