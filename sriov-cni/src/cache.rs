@@ -39,7 +39,7 @@ pub(crate) fn beside(
     keys.insert("MAC".to_owned(), text(conf.mac.as_ref()).into());
     keys.insert("MTU".to_owned(), link.map_or(observed.pf_link.mtu, |link| link.mtu).into());
     keys.insert("VFID".to_owned(), observed.pf.vf.into());
-    keys.insert("deviceID".to_owned(), conf.device.to_string().into());
+    keys.insert("deviceID".to_owned(), observed.function.address.to_string().into());
     keys.insert("ipam".to_owned(), ipam.map_or_else(|| json!({}), |kind| json!({ "type": kind })));
     keys
 }

@@ -3,10 +3,16 @@
 
 mod add;
 mod check;
+mod status;
+
+pub(crate) use status::Unavailable;
 
 use attachment::{Paths, Store};
+use cni::log::{self, Level};
 use cni::{Outcome, Plugin, Request};
+use serde_json::{Map, Value};
 
+use crate::conf::{self, Logging};
 use crate::error::Error;
 
 /// The plugin.
@@ -25,20 +31,56 @@ impl Sriov {
     }
 }
 
+/// The request with its keys as they are spelled, without IPAM where the network is to have no addresses; the log is open
+/// from then on.
+fn begin(command: &str, request: &Request) -> Request {
+    let mut request = request.clone();
+    conf::fold(&mut request.conf.raw);
+    if conf::is_addressless(&request.conf.raw) {
+        request.conf.ipam = None;
+    }
+    let Logging { level, file, .. } = Logging::of(&request.conf.raw);
+    if let Err(error) = log::init("sriov-cni", &request, level, file.as_deref()) {
+        log::line(Level::Warning, error);
+    }
+    log::line(Level::Debug, format_args!("{command} of network {:?}", request.conf.name));
+    request
+}
+
+/// An error as the runtime reads it.
+fn answer<T>(request: &Request, outcome: Result<T, Error>) -> Result<T, cni::Error> {
+    outcome.map_err(|error| error.explain(request))
+}
+
 impl Plugin for Sriov {
+    fn network_name(&self, conf: &Map<String, Value>) -> Option<String> {
+        conf::name_of_nameless(conf)
+    }
+
     fn add(&self, request: &Request) -> Result<Outcome, cni::Error> {
-        Ok(add::add(&self.paths, &self.store(), request)?)
+        let request = begin("ADD", request);
+        answer(&request, add::add(&self.paths, &self.store(), &request))
     }
 
     fn del(&self, request: &Request) -> Result<(), cni::Error> {
-        Ok(attachment::detach(request, &self.store(), &self.paths).map_err(Error::Attachment)?)
+        let request = begin("DEL", request);
+        let detached = attachment::detach(&request, &self.store(), &self.paths);
+        answer(&request, detached.map_err(Error::Attachment))
     }
 
     fn check(&self, request: &Request) -> Result<(), cni::Error> {
-        check::check(&self.paths, request)
+        let request = begin("CHECK", request);
+        answer(&request, check::check(&self.paths, &self.store(), &request))
+    }
+
+    fn status(&self, request: &Request) -> Result<(), cni::Error> {
+        let request = begin("STATUS", request);
+        answer(&request, status::status(&self.paths, &self.store(), &request))
     }
 
     fn gc(&self, request: &Request) -> Result<(), cni::Error> {
-        Ok(attachment::gc(request, &self.store(), &self.paths).map_err(Error::Attachment)?)
+        let request = begin("GC", request);
+        let collected = attachment::gc(&request, &self.store(), &self.paths);
+        answer(&request, collected.map_err(Error::Attachment))
     }
 }

@@ -1,29 +1,52 @@
 //! The network configuration of `sriov`, parsed once into what can be done.
 //! It must not look at the node.
 
-use cni::{Args, Request, fold_keys};
-use netlink::{LinkState, MacAddr, ParseMacError, VlanError, VlanId, VlanProto};
-use pci::{ParseAddressError, PciAddress};
-use serde::Deserialize;
-use serde_json::Value;
+use cni::{Args, Request};
+use netlink::{IfName, LinkState, MacAddr};
+use serde_json::{Map, Value};
 
-/// A configuration that makes sense. `None` leaves the attribute as it is.
-#[derive(Clone, Debug, Eq, PartialEq)]
+mod error;
+pub(crate) mod keys;
+mod logging;
+mod vf;
+mod vlan;
+mod warning;
+
+pub(crate) use error::ConfError;
+pub(crate) use logging::{Logging, fold, is_addressless, name_of_nameless};
+pub(crate) use vf::{ARGS, VfKey};
+pub(crate) use vlan::Vlan;
+pub(crate) use warning::Warning;
+
+use crate::error::Error;
+use keys::Keys;
+
+/// A network configuration that makes sense.
+#[derive(Clone, Debug)]
+pub(crate) struct Netconf {
+    /// The VF; `None` where nothing names one, as in a STATUS.
+    pub(crate) vf: Option<VfKey>,
+    /// What it is to be.
+    pub(crate) conf: Conf,
+    /// What it is called in the pod; `None`: as `CNI_IFNAME` says.
+    pub(crate) ifname: Option<IfName>,
+    /// What is odd, and did not stop it.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// What a VF is to be. `None` leaves it as it is.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Conf {
-    pub(crate) device: PciAddress,
     pub(crate) vlan: Option<Vlan>,
     pub(crate) mac: Option<MacAddr>,
     pub(crate) rate: Option<Rate>,
     pub(crate) spoofchk: Option<bool>,
     pub(crate) trust: Option<bool>,
     pub(crate) link_state: Option<LinkState>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Vlan {
-    pub(crate) id: VlanId,
-    pub(crate) qos: u8,
-    pub(crate) proto: VlanProto,
+    /// Bytes.
+    pub(crate) mtu: Option<u32>,
+    /// Take every multicast frame.
+    pub(crate) allmulti: bool,
 }
 
 /// Mbit/s; 0 is no guarantee and no limit.
@@ -33,158 +56,116 @@ pub(crate) struct Rate {
     pub(crate) max: u32,
 }
 
-/// A configuration that does not make sense.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfError {
-    #[error("VF pci addr is required")]
-    NoDevice,
-    #[error("{0}")]
-    Device(#[from] ParseAddressError),
-    #[error("{0}")]
-    Shape(#[from] serde_json::Error),
-    #[error("vlan id must be configured to set vlan QoS to a non-nil value")]
-    QosWithoutVlan,
-    #[error("vlan id must be configured to set vlan proto to a non-nil value")]
-    ProtoWithoutVlan,
-    #[error(transparent)]
-    Vlan(#[from] VlanError),
-    #[error("vlan QoS PCP {found} invalid: value must be in the range 0-7")]
-    Qos { found: i64 },
-    #[error("non-zero vlan id must be configured to set vlan QoS to a non-zero value")]
-    QosOnVlanZero,
-    #[error("vlan Proto {found} invalid: value must be '802.1Q' or '802.1ad'")]
-    Proto { found: String },
-    #[error("non-zero vlan id must be configured to set vlan proto 802.1ad")]
-    ProtoOnVlanZero,
-    #[error("invalid link_state value: {found}")]
-    LinkState { found: String },
-    #[error(transparent)]
-    Mac(#[from] ParseMacError),
-    #[error("MAC address {found} cannot be a station's: wanted six bytes, neither zero nor multicast")]
-    NotUnicast { found: MacAddr },
-}
+/// The smallest MTU that IPv4 can do with (RFC 791), and the kernel lets an Ethernet device have.
+const MIN_MTU: u32 = 68;
 
-/// The keys as they come: everything optional, nothing checked.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Wire {
-    #[serde(rename = "deviceID")]
-    device_id: Option<String>,
-    vlan: Option<i64>,
-    #[serde(rename = "vlanQoS")]
-    vlan_qos: Option<i64>,
-    #[serde(rename = "vlanProto")]
-    vlan_proto: Option<String>,
-    mac: Option<String>,
-    spoofchk: Option<String>,
-    trust: Option<String>,
-    link_state: Option<String>,
-    min_tx_rate: Option<u32>,
-    max_tx_rate: Option<u32>,
-    #[serde(rename = "runtimeConfig")]
-    runtime: Option<Runtime>,
-}
+/// The names that 2017's plugin kept for others in the pod.
+const RESERVED: [&str; 3] = ["eth0", "eth1", "lo"];
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Runtime {
-    mac: Option<String>,
-    #[serde(rename = "deviceID")]
-    device_id: Option<String>,
-}
-
-const KEYS: [&str; 11] = [
-    "deviceID",
-    "vlan",
-    "vlanQoS",
-    "vlanProto",
-    "mac",
-    "spoofchk",
-    "trust",
-    "link_state",
-    "min_tx_rate",
-    "max_tx_rate",
-    "runtimeConfig",
-];
-
-impl Conf {
-    /// Reads the request's configuration; `args` may hold a MAC.
-    pub(crate) fn parse(request: &Request, args: &Args) -> Result<Self, ConfError> {
-        let mut raw = request.conf.raw.clone();
-        fold_keys(&mut raw, &KEYS);
-        serde_json::from_value::<Wire>(Value::Object(raw))?.validate(args.get("MAC"))
+impl Netconf {
+    /// Reads the request's configuration and `CNI_ARGS`, which may name the VF and a MAC.
+    pub(crate) fn read(request: &Request) -> Result<Self, Error> {
+        let args = Args::parse(&request.args, &vf::ARGS)?;
+        Ok(Self::of(&request.conf.raw, &args)?)
     }
-}
 
-impl Wire {
-    fn validate(self, mac_in_args: Option<&str>) -> Result<Conf, ConfError> {
-        let vlan = self.vlan()?;
-        let runtime = self.runtime.unwrap_or_default();
-        let device = filled(self.device_id).or(filled(runtime.device_id)).ok_or(ConfError::NoDevice)?;
-        // The more specific wins: the pod's annotation over the arguments over the network.
-        let mac = filled(runtime.mac).or(filled(mac_in_args.map(str::to_owned))).or(filled(self.mac));
-        let mac = mac.map(|text| text.parse::<MacAddr>()).transpose()?;
-        if let Some(found) = mac.clone().filter(|mac| !mac.is_unicast()) {
-            return Err(ConfError::NotUnicast { found });
-        }
-        Ok(Conf {
-            device: device.parse()?,
+    fn of(raw: &Map<String, Value>, args: &Args) -> Result<Self, ConfError> {
+        let mut raw = raw.clone();
+        fold(&mut raw);
+        let keys = Keys::new(&raw);
+        let mut warnings = warning::unknown_keys(&raw);
+        let vlan = vlan::vlan(keys)?;
+        vlan::trunk(keys)?;
+        let spoofchk = switch(keys, "spoofchk", &mut warnings)?;
+        let trust = switch(keys, "trust", &mut warnings)?;
+        let conf = Conf {
             vlan,
-            mac,
-            rate: (self.min_tx_rate.is_some() || self.max_tx_rate.is_some())
-                .then(|| Rate { min: self.min_tx_rate.unwrap_or(0), max: self.max_tx_rate.unwrap_or(0) }),
-            spoofchk: switch(self.spoofchk),
-            trust: switch(self.trust),
-            link_state: filled(self.link_state).map(link_state).transpose()?,
-        })
-    }
-
-    fn vlan(&self) -> Result<Option<Vlan>, ConfError> {
-        let Some(number) = self.vlan else {
-            return match (&self.vlan_qos, &self.vlan_proto) {
-                (Some(_), _) => Err(ConfError::QosWithoutVlan),
-                (None, Some(_)) => Err(ConfError::ProtoWithoutVlan),
-                (None, None) => Ok(None),
-            };
+            mac: mac(keys, args)?,
+            rate: rate(keys, &mut warnings)?,
+            spoofchk,
+            trust,
+            link_state: keys.text("link_state")?.map(link_state).transpose()?,
+            mtu: mtu(keys)?,
+            allmulti: allmulti(keys, trust)?,
         };
-        let id = VlanId::try_from(number)?;
-        let found = self.vlan_qos.unwrap_or(0);
-        let qos = u8::try_from(found).ok().filter(|qos| *qos <= 7).ok_or(ConfError::Qos { found })?;
-        if qos > 0 && id.is_untagged() {
-            return Err(ConfError::QosOnVlanZero);
-        }
-        let proto = self.vlan_proto.as_deref().map_or(Ok(VlanProto::Q), vlan_proto)?;
-        if proto == VlanProto::Ad && id.is_untagged() {
-            return Err(ConfError::ProtoOnVlanZero);
-        }
-        Ok(Some(Vlan { id, qos, proto }))
+        let log = Logging::of(&raw);
+        warnings.extend(log.odd_level.map(|found| Warning::LogLevel { found }));
+        let parsed = Self { vf: vf::vf(keys, args, &mut warnings)?, conf, ifname: ifname(keys)?, warnings };
+        parsed.hold_to(keys.get("strict")?.unwrap_or(false))
+    }
+
+    /// Strict: what would be a warning is an error. That a key is old is no mistake.
+    fn hold_to(self, strict: bool) -> Result<Self, ConfError> {
+        let mistakes: Vec<Warning> =
+            self.warnings.iter().filter(|warning| strict && warning.is_mistake()).cloned().collect();
+        if mistakes.is_empty() { Ok(self) } else { Err(ConfError::Strict { mistakes }) }
     }
 }
 
-/// An empty text is an absent one, as in Go.
-fn filled(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
-}
-
-/// `on` is on; whatever else is there is off.
-fn switch(text: Option<String>) -> Option<bool> {
-    filled(text).map(|text| text == "on")
-}
-
-fn vlan_proto(text: &str) -> Result<VlanProto, ConfError> {
-    match text.to_ascii_lowercase().as_str() {
-        "802.1q" => Ok(VlanProto::Q),
-        "802.1ad" => Ok(VlanProto::Ad),
-        _ => Err(ConfError::Proto { found: text.to_owned() }),
+/// The more specific wins: the pod's annotation over the arguments over the network. Where `args` has it, the specification
+/// has `CNI_ARGS` passed over.
+fn mac(keys: Keys<'_>, args: &Args) -> Result<Option<MacAddr>, ConfError> {
+    let ways = [
+        keys.runtime()?.text("mac")?,
+        keys.arguments().text("mac")?,
+        args.get("MAC").filter(|mac| !mac.is_empty()).map(str::to_owned),
+        keys.text("mac")?,
+    ];
+    let mac = ways.into_iter().flatten().next().map(|text| text.parse::<MacAddr>()).transpose()?;
+    match mac {
+        Some(found) if !found.is_unicast() => Err(ConfError::NotUnicast { found }),
+        mac => Ok(mac),
     }
 }
 
-fn link_state(text: String) -> Result<LinkState, ConfError> {
-    match text.as_str() {
+fn rate(keys: Keys<'_>, warnings: &mut Vec<Warning>) -> Result<Option<Rate>, ConfError> {
+    let (min, max): (Option<u32>, Option<u32>) = (keys.get("min_tx_rate")?, keys.get("max_tx_rate")?);
+    if min.is_none() && max.is_none() {
+        return Ok(None);
+    }
+    let rate = Rate { min: min.unwrap_or(0), max: max.unwrap_or(0) };
+    if rate.max > 0 && rate.min > rate.max {
+        warnings.push(Warning::Rates { min: rate.min, max: rate.max });
+    }
+    Ok(Some(rate))
+}
+
+/// `on` is on; whatever else is there is off, as for the Go plugin.
+fn switch(keys: Keys<'_>, key: &'static str, warnings: &mut Vec<Warning>) -> Result<Option<bool>, ConfError> {
+    let Some(found) = keys.text(key)? else { return Ok(None) };
+    let on = found == "on";
+    if !on && found != "off" {
+        warnings.push(Warning::Switch { key, found });
+    }
+    Ok(Some(on))
+}
+
+fn link_state(found: String) -> Result<LinkState, ConfError> {
+    match found.as_str() {
         "auto" => Ok(LinkState::Auto),
         "enable" => Ok(LinkState::Enable),
         "disable" => Ok(LinkState::Disable),
-        _ => Err(ConfError::LinkState { found: text }),
+        _ => Err(ConfError::LinkState { found }),
+    }
+}
+
+fn mtu(keys: Keys<'_>) -> Result<Option<u32>, ConfError> {
+    match keys.get("mtu")? {
+        Some(found) if found < MIN_MTU => Err(ConfError::Mtu { found }),
+        mtu => Ok(mtu),
+    }
+}
+
+fn allmulti(keys: Keys<'_>, trust: Option<bool>) -> Result<bool, ConfError> {
+    let wanted = keys.get("allmulti")?.unwrap_or(false);
+    if wanted && trust != Some(true) { Err(ConfError::AllmultiWithoutTrust) } else { Ok(wanted) }
+}
+
+fn ifname(keys: Keys<'_>) -> Result<Option<IfName>, ConfError> {
+    match keys.text("if0name")? {
+        Some(found) if RESERVED.contains(&found.as_str()) => Err(ConfError::If0Name { found }),
+        Some(name) => Ok(Some(name.parse()?)),
+        None => Ok(None),
     }
 }
 

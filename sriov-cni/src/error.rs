@@ -1,10 +1,12 @@
 //! What an operator reads when `sriov` refuses, with the texts that people match on.
 //! It must not lose the source of an error.
 
-use attachment::{AttachError, Stage};
-use cni::Code;
+use attachment::{AttachError, CheckError, Stage};
+use cni::{Args, Code, Request};
 
-use crate::conf::ConfError;
+use crate::choose::ChooseError;
+use crate::cmd::Unavailable;
+use crate::conf::{ARGS, ConfError};
 use crate::observe::ObserveError;
 
 /// Why a request failed.
@@ -16,8 +18,16 @@ pub(crate) enum Error {
     Args(#[from] cni::ArgsError),
     #[error("SRIOV-CNI failed to load netconf: LoadConf(): {0}")]
     Observe(#[from] ObserveError),
+    #[error("SRIOV-CNI failed to load netconf: LoadConf(): {0}")]
+    Choose(#[from] ChooseError),
     #[error("SRIOV-CNI failed to load netconf: {0}")]
     Claim(attachment::Error),
+    #[error("SRIOV-CNI failed to load netconf: {0}")]
+    SamePod(attachment::Error),
+    #[error("SRIOV-CNI is not available: {0}")]
+    Unavailable(Unavailable),
+    #[error(transparent)]
+    Check(#[from] CheckError),
     #[error("SRIOV-CNI failed to configure VF \"{0}\"")]
     Configure(AttachError),
     #[error("failed to set up pod interface {ifname:?} from the device {pf:?}: {source}")]
@@ -52,23 +62,53 @@ impl Error {
         match self {
             Self::Conf(_) => Code::CONFIG,
             Self::Args(_) | Self::IfName(_) => Code::ENVIRONMENT,
-            Self::Claim(error) | Self::Attachment(error) => error.code(),
+            Self::Claim(error) | Self::SamePod(error) | Self::Attachment(error) => error.code(),
+            Self::Choose(ChooseError::NoneFree { .. }) => Code::TRY_AGAIN,
+            Self::Unavailable(unavailable) => unavailable.code(),
             Self::Configure(error) | Self::Prepare(error) => error.source.code(),
             Self::Move { source, .. } | Self::Ipam { source, .. } => source.source.code(),
-            Self::Observe(_) | Self::Netns(_) => Code::INTERNAL,
+            Self::Choose(_) | Self::Observe(_) | Self::Check(_) | Self::Netns(_) => Code::INTERNAL,
+        }
+    }
+
+    /// The error as the runtime reads it: the text that people match on, and behind it what to do.
+    pub(crate) fn explain(self, request: &Request) -> cni::Error {
+        let advice = match &self {
+            Self::Conf(ConfError::NoDevice) => format!(
+                "{} was given no device: neither deviceID nor runtimeConfig.deviceID came with network {:?}. The pod's \
+                 resource request and the network's annotation k8s.v1.cni.cncf.io/resourceName must name the same resource, \
+                 and the pod must request as many of it as it has networks with it",
+                pod(request),
+                request.conf.name,
+            ),
+            Self::SamePod(_) => format!(
+                "{} has this VF already, and a VF is one interface. Multus gives one device to two networks where a default \
+                 network shares its resource with another: request as many devices as there are networks, and give each \
+                 default network a resourceName of its own",
+                pod(request),
+            ),
+            // A deviation of the pod's has a code of its own.
+            Self::Check(_) | Self::Attachment(attachment::Error::Ipam(_)) => return self.plain(),
+            _ => String::new(),
+        };
+        cni::Error::new(self.code(), self.to_string()).details(advice)
+    }
+
+    /// As the room below says it.
+    fn plain(self) -> cni::Error {
+        match self {
+            Self::Check(error) => error.into(),
+            Self::Attachment(attachment::Error::Ipam(error)) => error,
+            error => cni::Error::new(error.code(), error.to_string()),
         }
     }
 }
 
-impl From<Error> for cni::Error {
-    fn from(error: Error) -> Self {
-        let details = match &error {
-            Error::Conf(ConfError::NoDevice) => {
-                "no deviceID came with the network configuration: the pod must request the resource that the network's \
-                 k8s.v1.cni.cncf.io/resourceName annotation names"
-            }
-            _ => "",
-        };
-        Self::new(error.code(), error.to_string()).details(details)
+/// Whose request it is, as `CNI_ARGS` tells where Kubernetes is the one who asks.
+fn pod(request: &Request) -> String {
+    let args = Args::parse(&request.args, &ARGS).unwrap_or_default();
+    match (args.get("K8S_POD_NAMESPACE"), args.get("K8S_POD_NAME")) {
+        (Some(namespace), Some(name)) => format!("pod {namespace}/{name}"),
+        _ => format!("container {}", request.container_id),
     }
 }

@@ -2,6 +2,7 @@
 //! It must not choose the VF: the device plugin did.
 
 mod cache;
+mod choose;
 mod cmd;
 mod conf;
 mod error;
@@ -9,3 +10,11 @@ mod observe;
 mod plan;
 
 pub use cmd::Sriov;
+
+/// Reads a request's configuration and arguments as an ADD would: what is odd about them, or what is wrong.
+pub fn lint(request: &cni::Request) -> Result<Vec<String>, cni::Error> {
+    match conf::Netconf::read(request) {
+        Ok(netconf) => Ok(netconf.warnings.iter().map(ToString::to_string).collect()),
+        Err(error) => Err(error.explain(request)),
+    }
+}

@@ -4,7 +4,7 @@
 use attachment::{LinkBefore, MacBefore, Step, Undo};
 use netlink::{IfName, MacAddr, ParseIfNameError, VfAttribute};
 
-use crate::conf::Conf;
+use crate::conf::{Conf, ConfError};
 use crate::observe::Observed;
 
 /// The steps of an ADD. The PF's side comes first, so that the VF's first frame in the pod is already on its VLAN; the move
@@ -51,10 +51,22 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
         steps.push(Step::Vf { set: VfAttribute::LinkState(state), before });
     }
     if let Some(link) = &observed.link {
-        let before = LinkBefore::of(link, observed.port.clone())?;
+        let mut before = LinkBefore::of(link, observed.port.clone())?;
+        before.pod_name = Some(ifname.clone());
         steps.push(Step::Move { name: ifname.clone(), alias: None, before });
     }
     Ok(steps)
+}
+
+/// Whether the PF can carry what is asked for, as far as it says before anything is touched.
+pub(crate) fn fits(conf: &Conf, observed: &Observed) -> Result<(), ConfError> {
+    let found = observed.pf_link.mtu;
+    match conf.mtu {
+        Some(mtu) if mtu > found => {
+            Err(ConfError::MtuAbovePf { mtu, pf: observed.pf_link.name.clone(), found })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The attributes that the PF is to hold.

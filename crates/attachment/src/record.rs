@@ -127,7 +127,7 @@ pub struct LinkBefore {
     /// Whether it took every multicast frame.
     #[serde(default)]
     pub allmulti: Option<bool>,
-    /// Its name in the pod, where that is not the owner's interface.
+    /// Its name in the pod; `None`: the owner's interface.
     #[serde(default)]
     pub pod_name: Option<IfName>,
 }

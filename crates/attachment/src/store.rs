@@ -17,6 +17,7 @@ use crate::paths::Paths;
 use crate::record::{Owner, Record};
 
 mod listing;
+mod probe;
 
 /// A plugin's state directory:
 ///

@@ -43,6 +43,8 @@ impl Code {
     pub const TRY_AGAIN: Self = Self(11);
     /// STATUS: an ADD would fail.
     pub const UNAVAILABLE: Self = Self(50);
+    /// STATUS: an ADD would fail, and what is attached may have lost its connection.
+    pub const LIMITED: Self = Self(51);
     /// What the Go programs give for any error without a code of its own.
     pub const INTERNAL: Self = Self(999);
 }

@@ -123,6 +123,17 @@ impl Sysfs {
         buses.flat_map(|bus| entries(&dir.join(bus).join("net"))).collect()
     }
 
+    /// The function whose network device in this network namespace has that name; `None` where there is none such, or it is
+    /// no PCI function's.
+    pub fn function_of(&self, netdev: &str) -> Option<PciAddress> {
+        // <function>/net/<name>, and for virtio <function>/virtio<number>/net/<name>.
+        let path = fs::canonicalize(self.root.join("class/net").join(netdev)).ok()?;
+        let mut above = path.ancestors().skip(2).map_while(|dir| dir.file_name()?.to_str());
+        let device = above.next()?;
+        let function = if device.starts_with("virtio") { above.next()? } else { device };
+        function.parse().ok()
+    }
+
     /// Where a network device stands among those of its function: `<dev_port>/<phys_port_name>`, which do not change with
     /// its name. `None` where it is not here.
     pub fn port(&self, address: PciAddress, netdev: &str) -> Option<String> {

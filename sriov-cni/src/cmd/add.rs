@@ -4,41 +4,53 @@
 use std::path::Path;
 
 use attachment::{Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
-use cni::{Args, Interface, Outcome, Request};
-use netlink::Netns;
+use cni::log::{self, Level};
+use cni::{Interface, Outcome, Request};
+use netlink::{IfName, Netns};
 
 use crate::cache;
-use crate::conf::Conf;
+use crate::choose::choose;
+use crate::conf::{self, Conf, ConfError, Netconf};
 use crate::error::Error;
-use crate::observe::{Observed, observe};
-use crate::plan::{plan, reported_mac};
+use crate::observe::Observed;
+use crate::plan::{fits, plan, reported_mac};
 
 pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Outcome, Error> {
-    let args = Args::parse(&request.args, &["MAC"])?;
-    let conf = Conf::parse(request, &args)?;
+    let Netconf { vf, conf, ifname, warnings } = Netconf::read(request)?;
+    for warning in warnings {
+        log::line(Level::Warning, warning);
+    }
+    let vf = vf.ok_or(ConfError::NoDevice)?;
     let netns = Netns::open(request.netns.as_deref().unwrap_or(Path::new("")))?;
     let mut host = Host::open(paths)?;
-    let device = conf.device.to_string();
-    let _lock = store.lock(&device).map_err(Error::Claim)?;
-    attachment::free(request, store, &mut host, &device).map_err(Error::Claim)?;
-    let observed = observe(&mut host, conf.device)?;
-    let planned = make_plan(request, &conf, &observed, &netns)?;
+    let (observed, _lock) = choose(request, store, &mut host, &vf)?;
+    fits(&conf, &observed)?;
+    let planned = make_plan(request, &conf, ifname, &observed, &netns)?;
     let attached = attachment::attach(request, store, &mut host, netns, &planned);
     attached.map_err(|error| {
         Error::attach(error, &request.ifname, &observed.pf_link.name, planned.record.ipam.as_deref())
     })
 }
 
-fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns) -> Result<Plan, Error> {
+fn make_plan(
+    request: &Request,
+    conf: &Conf,
+    ifname: Option<IfName>,
+    observed: &Observed,
+    netns: &Netns,
+) -> Result<Plan, Error> {
     let owner = Owner::of(request).map_err(Error::IfName)?;
-    let steps = plan(conf, observed, &owner.ifname).map_err(Error::IfName)?;
+    let name = ifname.unwrap_or_else(|| owner.ifname.clone());
+    let steps = plan(conf, observed, &name).map_err(Error::IfName)?;
     let ipam = request.conf.ipam.clone();
+    let device = observed.function.address.to_string();
+    let link = observed.link.as_ref().unwrap_or(&observed.pf_link);
     let interface = Interface {
-        name: request.ifname.clone(),
+        name: name.to_string(),
         mac: reported_mac(conf, observed).map(|mac| mac.to_string()).unwrap_or_default(),
-        mtu: observed.link.as_ref().unwrap_or(&observed.pf_link).mtu,
+        mtu: conf.mtu.unwrap_or(link.mtu),
         sandbox: netns.path().display().to_string(),
-        pci_id: conf.device.to_string(),
+        pci_id: device.clone(),
     };
     Ok(Plan {
         beside: cache::beside(&request.conf.raw, conf, observed, ipam.as_deref()),
@@ -47,7 +59,7 @@ fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns)
             owner,
             pod: Pod::of(request),
             sandbox: Sandbox::of(netns),
-            device: conf.device.to_string(),
+            device,
             function: Some(observed.function.address),
             pf: Some(observed.pf),
             ipam,
@@ -57,11 +69,11 @@ fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns)
         steps,
         link: observed.link.clone(),
         interface,
-        inherited: Outcome::default(),
+        inherited: Outcome { addressless: conf::is_addressless(&request.conf.raw), ..Outcome::default() },
         dns: None,
         announce: true,
-        mtu: None,
-        allmulti: false,
+        mtu: conf.mtu,
+        allmulti: conf.allmulti,
         optimistic: conf.mac.is_some(),
     })
 }

@@ -48,15 +48,7 @@ fn kernel_vf(up: bool) -> Link {
 }
 
 fn bare() -> Conf {
-    Conf {
-        device: "0000:21:10.2".parse().unwrap(),
-        vlan: None,
-        mac: None,
-        rate: None,
-        spoofchk: None,
-        trust: None,
-        link_state: None,
-    }
+    Conf::default()
 }
 
 fn everything() -> Conf {
@@ -90,7 +82,7 @@ fn every_change_carries_what_was_before() {
         .collect();
     let untagged = VfAttribute::Vlan { vlan: VlanId::default(), qos: 0, proto: VlanProto::Q };
     let mac = MacBefore { admin: Some(MacAddr::zero()), effective: kernel_vf(true).mac, locked: None };
-    let link = LinkBefore::of(&kernel_vf(true), None).unwrap();
+    let link = LinkBefore { pod_name: Some(net1()), ..LinkBefore::of(&kernel_vf(true), None).unwrap() };
     assert_eq!(
         undo,
         [
@@ -118,4 +110,14 @@ fn the_reported_mac_is_the_one_that_will_be_seen() {
     assert_eq!(reported_mac(&everything(), &observed(Some(kernel_vf(false)))), everything().mac);
     assert_eq!(reported_mac(&bare(), &observed(Some(kernel_vf(false)))), None);
     assert_eq!(reported_mac(&bare(), &observed(None)), None);
+}
+
+#[test]
+fn an_mtu_above_the_pfs_is_found_out_first() {
+    let pf_link = Link { mtu: 1500, ..observed(None).pf_link };
+    let observed = Observed { pf_link, ..observed(Some(kernel_vf(false))) };
+    let fits = |mtu| fits(&Conf { mtu, ..bare() }, &observed).map_err(|error| error.to_string());
+    assert_eq!((fits(None), fits(Some(1500))), (Ok(()), Ok(())));
+    let refused = "mtu 1501 is above the 1500 of the PF eth0; raise the PF's first";
+    assert_eq!(fits(Some(1501)), Err(refused.to_owned()));
 }

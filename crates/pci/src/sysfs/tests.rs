@@ -85,6 +85,22 @@ fn virtio_netdevs_sit_one_level_down() {
 }
 
 #[test]
+fn a_network_device_leads_to_its_function_and_to_no_other() {
+    let (root, sysfs) = tree();
+    let dir = sysfs.function_dir(address("0000:21:00.0"));
+    fs::create_dir_all(root.path().join("class/net")).unwrap();
+    for (below, name) in
+        [("net/eth0", "eth0"), ("virtio3/net/eth4", "eth4"), ("mlx5_core.sf.4/net/eth5", "eth5")]
+    {
+        fs::create_dir_all(dir.join(below)).unwrap();
+        symlink(dir.join(below), root.path().join("class/net").join(name)).unwrap();
+    }
+    assert_eq!(sysfs.function_of("eth0"), Some(address("0000:21:00.0")));
+    assert_eq!(sysfs.function_of("eth4"), Some(address("0000:21:00.0")));
+    assert_eq!((sysfs.function_of("eth5"), sysfs.function_of("eth9")), (None, None));
+}
+
+#[test]
 fn errors_say_what_was_wanted_and_found() {
     let (_root, sysfs) = tree();
     let missing = sysfs.function(address("0000:99:00.0")).unwrap_err().to_string();

@@ -1,0 +1,132 @@
+//! The VF of an ADD, locked and nobody's: the one that is named, or one of a PF's that is free.
+//! It must not give one VF to two, nor hold two locks at a time.
+
+use attachment::{Host, Lock, Store};
+use cni::Request;
+use netlink::IfName;
+use pci::{PciAddress, VfIndex};
+
+use crate::conf::VfKey;
+use crate::error::Error;
+use crate::observe::{Observed, observe};
+
+/// Why a PF has no VF to give.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChooseError {
+    #[error("there is no PF {pf} in this network namespace; look at `ip link`")]
+    NoPf { pf: IfName },
+    #[error(
+        "PF {pf} ({address}) has no VFs; write how many there are to be to {address}/sriov_numvfs in sysfs"
+    )]
+    NoVfs { pf: IfName, address: PciAddress },
+    #[error("PF {pf} ({address}) has no vf {vf}: it has {found}")]
+    NoSuchVf { pf: IfName, address: PciAddress, vf: u32, found: usize },
+    #[error("no VF of PF {pf} is free: {}", why.join("; "))]
+    NoneFree { pf: IfName, why: Vec<String> },
+}
+
+/// Locks the VF, makes sure that nobody has it, and looks at it.
+pub(crate) fn choose(
+    request: &Request,
+    store: &Store,
+    host: &mut Host,
+    vf: &VfKey,
+) -> Result<(Observed, Lock), Error> {
+    match vf {
+        VfKey::Address(address) => take(request, store, host, *address),
+        VfKey::Below { pf, vf } => {
+            let vfs = below(host, pf, *vf)?;
+            match (&vfs[..], vf) {
+                ([(_, address)], Some(_)) => take(request, store, host, *address),
+                _ => any(request, store, host, pf, &vfs),
+            }
+        }
+    }
+}
+
+/// The VFs of a PF, or the one of that number.
+pub(crate) fn below(
+    host: &Host,
+    pf: &IfName,
+    vf: Option<u32>,
+) -> Result<Vec<(VfIndex, PciAddress)>, ChooseError> {
+    let address = host.sysfs.function_of(pf.as_str()).ok_or_else(|| ChooseError::NoPf { pf: pf.clone() })?;
+    // What cannot be listed is not there: the PF is being changed at this moment.
+    let mut vfs = host.sysfs.vfs(address).unwrap_or_default();
+    let found = vfs.len();
+    if found == 0 {
+        return Err(ChooseError::NoVfs { pf: pf.clone(), address });
+    }
+    if let Some(vf) = vf {
+        vfs.retain(|(index, _)| index.get() == vf);
+        if vfs.is_empty() {
+            return Err(ChooseError::NoSuchVf { pf: pf.clone(), address, vf, found });
+        }
+    }
+    Ok(vfs)
+}
+
+fn take(
+    request: &Request,
+    store: &Store,
+    host: &mut Host,
+    address: PciAddress,
+) -> Result<(Observed, Lock), Error> {
+    let device = address.to_string();
+    let lock = store.lock(&device).map_err(Error::Claim)?;
+    attachment::free(request, store, host, &device)
+        .map_err(|error| claimed(request, store, &device, error))?;
+    Ok((observe(host, address)?, lock))
+}
+
+/// A VF that the same pod has already is another mistake than one that another pod has.
+fn claimed(request: &Request, store: &Store, device: &str, error: attachment::Error) -> Error {
+    let attachment::Error::Allocated { owner, .. } = &error else { return Error::Claim(error) };
+    let same = match owner {
+        Some(owner) => owner.container_id == request.container_id && owner.ifname.as_str() != request.ifname,
+        // The Go plugin's claim names the namespace.
+        None => store
+            .claim(device)
+            .ok()
+            .flatten()
+            .is_some_and(|claim| claim.netns.is_some() && claim.netns == request.netns),
+    };
+    if same { Error::SamePod(error) } else { Error::Claim(error) }
+}
+
+/// The first with a network device that is nobody's. Whoever is locked at this moment is passed over at first; the second
+/// round waits for those, and puts back what a pod left that is gone.
+fn any(
+    request: &Request,
+    store: &Store,
+    host: &mut Host,
+    pf: &IfName,
+    vfs: &[(VfIndex, PciAddress)],
+) -> Result<(Observed, Lock), Error> {
+    for (_, address) in vfs {
+        let device = address.to_string();
+        let Some(lock) = store.try_lock(&device).map_err(Error::Claim)? else { continue };
+        if store.claim(&device).map_err(Error::Claim)?.is_none()
+            && let Ok(observed) = observe(host, *address)
+            && observed.link.is_some()
+        {
+            return Ok((observed, lock));
+        }
+    }
+    let mut why = Vec::new();
+    for (index, address) in vfs {
+        match take(request, store, host, *address) {
+            Ok((observed, lock)) if observed.link.is_some() => return Ok((observed, lock)),
+            Ok((observed, _)) => {
+                let driver = observed.function.driver.unwrap_or_default();
+                why.push(format!("vf {}: {address} is bound to {driver}", index.get()));
+            }
+            Err(Error::Claim(error) | Error::SamePod(error)) => {
+                why.push(format!("vf {}: {error}", index.get()));
+            }
+            Err(Error::Observe(error)) => why.push(format!("vf {}: {error}", index.get())),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ChooseError::NoneFree { pf: pf.clone(), why }.into())
+}

@@ -1,0 +1,76 @@
+//! STATUS: would an ADD find the state directory, the PF with its VFs, and addresses?
+//! It must not change anything.
+
+use attachment::{Host, Paths, Store};
+use cni::log::{self, Level};
+use cni::{Code, Request};
+use pci::Role;
+use serde_json::Value;
+
+use crate::choose::below;
+use crate::conf::{Netconf, VfKey};
+use crate::error::Error;
+use crate::observe::ObserveError;
+
+/// What an ADD would lack; all of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", reasons.join("; "))]
+pub(crate) struct Unavailable {
+    reasons: Vec<String>,
+    /// Attachments of this network whose PF is not as it should be.
+    limited: usize,
+}
+
+impl Unavailable {
+    /// The specification's: 51 where what is attached already suffers, too.
+    pub(crate) fn code(&self) -> Code {
+        if self.limited > 0 { Code::LIMITED } else { Code::UNAVAILABLE }
+    }
+}
+
+pub(super) fn status(paths: &Paths, store: &Store, request: &Request) -> Result<(), Error> {
+    let netconf = Netconf::read(request)?;
+    for warning in netconf.warnings {
+        log::line(Level::Warning, warning);
+    }
+    let mut unavailable = Unavailable { reasons: Vec::new(), limited: 0 };
+    if let Err(error) = store.check_writable() {
+        unavailable.reasons.push(format!("the state directory cannot be written: {error}"));
+    }
+    if let Some(reason) = netconf.vf.and_then(|vf| lacks(paths, &vf)) {
+        unavailable.reasons.push(reason);
+        unavailable.limited = attachments(store, request);
+    }
+    if let Some(ipam) = &request.conf.ipam
+        && let Err(error) = cni::ipam::status(request, ipam)
+    {
+        if unavailable.reasons.is_empty() && matches!(error.code, Code::UNAVAILABLE | Code::LIMITED) {
+            // Its own words, unchanged.
+            return Err(Error::Attachment(error.into()));
+        }
+        unavailable.reasons.push(format!("IPAM plugin {ipam}: {error}"));
+    }
+    if unavailable.reasons.is_empty() { Ok(()) } else { Err(Error::Unavailable(unavailable)) }
+}
+
+/// What the node lacks of the VF or PF that the network names.
+fn lacks(paths: &Paths, vf: &VfKey) -> Option<String> {
+    let host = match Host::open(paths) {
+        Ok(host) => host,
+        Err(error) => return Some(error.to_string()),
+    };
+    match vf {
+        VfKey::Address(address) => match host.sysfs.function(*address) {
+            Ok(function) if matches!(function.role, Role::Vf { .. }) => None,
+            Ok(_) => Some(ObserveError::NotAVf { address: *address }.to_string()),
+            Err(error) => Some(error.to_string()),
+        },
+        VfKey::Below { pf, vf } => below(&host, pf, *vf).err().map(|error| error.to_string()),
+    }
+}
+
+fn attachments(store: &Store, request: &Request) -> usize {
+    let of_this_network = |name: Option<&Value>| name.and_then(Value::as_str) == Some(&request.conf.name);
+    let records = store.records().unwrap_or_default();
+    records.iter().filter(|record| of_this_network(record.config.get("name"))).count()
+}
