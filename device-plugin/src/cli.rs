@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
@@ -104,6 +105,9 @@ pub struct Options {
     /// Offer NICs that carry a default route, too; a pod that takes one cuts the node off
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool)]
     pub allow_host_interfaces: bool,
+    /// Time between two looks at the node and the configuration where nothing tells of a change, such as 30s or 1m
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = interval)]
+    pub rescan_interval: Duration,
     /// How much to log: error, warn, info, debug or trace; the Go plugin's numbers are all info
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub log_level: LevelFilter,
@@ -174,6 +178,15 @@ fn go_bool(text: &str) -> Result<bool, String> {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err("wanted true or false".to_owned()),
+    }
+}
+
+/// Shorter ones would keep a processor busy.
+fn interval(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time >= Duration::from_millis(10) => Ok(time),
+        Ok(_) => Err("wanted 10ms or more".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

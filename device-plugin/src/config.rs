@@ -13,6 +13,7 @@ mod json;
 pub mod keys;
 mod resource;
 mod warning;
+mod watch;
 mod wire;
 
 pub use error::{Error, Invalid, Refused, RefusedBecause};
@@ -20,6 +21,7 @@ use json::Json;
 pub use json::TypeError;
 pub use resource::{ParseResourceError, Resource};
 pub use warning::Warning;
+pub use watch::Watched;
 
 /// What the file asks for.
 #[derive(Clone, Debug)]

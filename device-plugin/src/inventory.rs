@@ -8,10 +8,12 @@ mod kernel;
 mod left_out;
 mod routes;
 mod scan;
+mod watch;
 
 pub use device::{Device, DeviceId, Kind};
 pub use left_out::LeftOut;
 pub use scan::{Error, Needs, Scan, reread, scan};
+pub use watch::{Cause, Watch};
 
 use std::path::PathBuf;
 

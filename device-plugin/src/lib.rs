@@ -2,6 +2,7 @@
 //! It must not change a function: binding drivers, creating VFs and configuring them is for others.
 
 pub mod cli;
+mod coalesce;
 pub mod config;
 pub mod daemon;
 pub mod device_info;

@@ -161,7 +161,7 @@ impl Reader<'_> {
 
 impl Roots {
     /// Whether `proc` is the kernel's own and not a tree of files: only then is there a kernel to be asked.
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         self.proc.join("self/ns/net").exists()
     }
 }

@@ -1,0 +1,200 @@
+//! When to look at the node again: the kernel's uevents, its news of default routes and carriers, and a slow clock.
+//! It must not look itself, and loses nothing for good: what no event told of, the clock finds.
+
+use std::io;
+use std::time::Duration;
+
+use netlink::{News, Uevent, Uevents};
+use nix::sys::statfs::{SYSFS_MAGIC, statfs};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::Roots;
+use crate::coalesce::Coalescer;
+
+/// Uevents come in bursts, eight for each VF.
+const QUIET: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_millis(300);
+
+/// Why to look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// The kernel told of something.
+    Event,
+    /// It was time.
+    Clock,
+}
+
+/// The node under watch.
+#[derive(Debug)]
+pub struct Watch {
+    /// `None` where the kernel tells nothing: a tree of files, or a subscription that failed.
+    uevents: Option<AsyncFd<Uevents>>,
+    news: Option<AsyncFd<News>>,
+    carriers: bool,
+    clock: Interval,
+    changes: Coalescer,
+}
+
+impl Watch {
+    /// Watches from now on. `every` is the time between two looks where the kernel tells of nothing.
+    pub fn new(roots: &Roots, every: Duration) -> Self {
+        let mut clock = interval_at(Instant::now() + every, every);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sysfs = statfs(roots.sysfs.root()).is_ok_and(|fs| fs.filesystem_type() == SYSFS_MAGIC);
+        Self {
+            uevents: sysfs.then(|| subscribe("uevents", Uevents::open())).flatten(),
+            news: roots.is_live().then(|| subscribe("routes", News::open())).flatten(),
+            carriers: false,
+            clock,
+            changes: Coalescer::new(QUIET, LONGEST),
+        }
+    }
+
+    /// Whether to look at every change of a link: only where the carrier of ports matters.
+    pub fn carriers(&mut self, matter: bool) {
+        self.carriers = matter;
+    }
+
+    /// Waits until the node should be looked at. May be given up and begun again; nothing is lost by that.
+    pub async fn changed(&mut self) -> Cause {
+        loop {
+            tokio::select! {
+                heard = hear(&mut self.uevents, |uevents| uevents.drain(|event| matters(&event))) => {
+                    if heard { self.changes.note(Instant::now()) }
+                }
+                heard = hear(&mut self.news, |news| {
+                    let said = news.drain()?;
+                    Ok(said.default_routes || (said.links && self.carriers))
+                }) => {
+                    if heard { self.changes.note(Instant::now()) }
+                }
+                () = self.changes.wait() => {
+                    self.changes.begin();
+                    return Cause::Event;
+                }
+                _ = self.clock.tick() => {
+                    self.changes.begin();
+                    return Cause::Clock;
+                }
+            }
+        }
+    }
+
+    /// A look has ended, which `took` so long.
+    pub fn looked(&mut self, took: Duration) {
+        self.changes.rest(Instant::now(), took);
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "what takes its place is unsafe for the sake of types that do not own their descriptor; both of ours do"
+)]
+/// A subscription that fails costs time and nothing else.
+fn subscribe<T: std::os::fd::AsRawFd>(what: &str, opened: Result<T, netlink::Error>) -> Option<AsyncFd<T>> {
+    let polled =
+        |socket| AsyncFd::with_interest(socket, Interest::READABLE).map_err(|error| error.to_string());
+    match opened.map_err(|error| error.to_string()).and_then(polled) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            tracing::warn!(
+                "the kernel's {what} cannot be heard, changes are seen at the next rescan: {error}"
+            );
+            None
+        }
+    }
+}
+
+/// Waits for the socket and drains it. What cannot be read counts as heard, and the socket is given up: else it would be
+/// readable for ever.
+async fn hear<T: std::os::fd::AsRawFd>(
+    socket: &mut Option<AsyncFd<T>>,
+    mut drain: impl FnMut(&mut T) -> Result<bool, netlink::Error>,
+) -> bool {
+    let Some(polled) = socket else { return std::future::pending().await };
+    let error = match polled.readable_mut().await {
+        Ok(mut ready) => match drain(ready.get_inner_mut()) {
+            Ok(heard) => {
+                ready.clear_ready();
+                return heard;
+            }
+            Err(error) => io::Error::other(error),
+        },
+        Err(error) => error,
+    };
+    tracing::error!("the kernel is not heard any more, changes are seen at the next rescan: {error}");
+    *socket = None;
+    true
+}
+
+/// Whether a uevent can be of a function that a pool could take. Pods come and go with links that are no hardware's.
+fn matters(event: &Uevent<'_>) -> bool {
+    match event.subsystem {
+        "pci" | "auxiliary" | "infiniband" | "vdpa" | "drivers" => true,
+        "net" => !event.path.starts_with("/devices/virtual/"),
+        other => other.starts_with("vfio") || other.starts_with("uio"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pci::Sysfs;
+    use testkit::sysfs::Tree;
+
+    use super::*;
+
+    #[test]
+    fn what_matters() {
+        let vf = "/devices/pci0000:00/0000:00:05.0/0000:01:10.0";
+        let netdev = format!("{vf}/net/enp1s0v0");
+        for (subsystem, path, wanted) in [
+            ("pci", vf, true),
+            ("net", &*netdev, true),
+            ("net", "/devices/virtual/net/veth1234", false),
+            ("queues", &*netdev, false),
+            ("vfio", "/devices/virtual/vfio/11", true),
+            ("vfio-dev", vf, true),
+            ("auxiliary", vf, true),
+            ("infiniband", vf, true),
+            ("vdpa", "/devices/vdpa0", true),
+            ("drivers", "/bus/pci/drivers/igbvf", true),
+            ("block", "/devices/virtual/block/loop0", false),
+            ("module", "/module/igbvf", false),
+        ] {
+            assert_eq!(matters(&Uevent { action: "add", path, subsystem }), wanted, "{subsystem} {path}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tree_of_files_has_the_clock_alone() {
+        let tree = Tree::new();
+        let roots = Roots { sysfs: Sysfs::new(tree.sys()), proc: tree.proc() };
+        let mut watch = Watch::new(&roots, Duration::from_secs(30));
+        assert!(watch.uevents.is_none() && watch.news.is_none());
+        let start = Instant::now();
+        assert_eq!(watch.changed().await, Cause::Clock);
+        assert_eq!(start.elapsed(), Duration::from_secs(30));
+    }
+
+    #[tokio::test]
+    async fn a_link_of_another_kind_is_no_cause_and_a_default_route_is() {
+        use nix::sched::{CloneFlags, unshare};
+        use std::process::Command;
+        let ip = |args: &str| {
+            assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "{args}");
+        };
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let roots = Roots { sysfs: Sysfs::host(), proc: "/proc".into() };
+        let mut watch = Watch::new(&roots, Duration::from_hours(1));
+        ip("link add b0 type bridge");
+        let soon = Duration::from_millis(600);
+        assert!(tokio::time::timeout(soon, watch.changed()).await.is_err(), "a bridge");
+        ip("addr add 192.0.2.1/24 dev b0");
+        ip("link set b0 up");
+        ip("route add default via 192.0.2.2 dev b0");
+        let patience = Duration::from_secs(10);
+        assert_eq!(tokio::time::timeout(patience, watch.changed()).await, Ok(Cause::Event));
+    }
+}
