@@ -89,6 +89,7 @@ impl Config {
         names: &mut HashSet<Resource>,
     ) -> Result<(), Invalid> {
         let path = pool.path;
+        let prefix = if pool.prefix.is_empty() { default_prefix } else { &pool.prefix };
         let kind = kind_of(&pool.device_type)
             .ok_or_else(|| Invalid::DeviceType { at: path.clone(), found: pool.device_type })?;
         self.warnings.extend(pool.unknown.into_iter().map(|key| Warning::unknown(key, &keys::POOL)));
@@ -105,11 +106,11 @@ impl Config {
         let selectors = match selectors {
             Ok(selectors) => selectors,
             Err(reason) => {
-                self.refused.push(Refused { name: pool.name, path, reason });
+                let (resource, place) = (Resource::new(prefix, &pool.name).ok(), self.pools.len());
+                self.refused.push(Refused { name: pool.name, path, reason, resource, place });
                 return Ok(());
             }
         };
-        let prefix = if pool.prefix.is_empty() { default_prefix } else { &pool.prefix };
         let resource = Resource::new(prefix, &pool.name)
             .map_err(|source| Invalid::Resource { at: path.clone(), source })?;
         if !names.insert(resource.clone()) {
@@ -131,6 +132,21 @@ impl Config {
             shell_variable: None,
         });
         Ok(())
+    }
+
+    /// As this one, with those of the `last` pools in the place of which this one has something that cannot be served.
+    #[must_use]
+    pub fn over(mut self, last: &[PoolConfig]) -> Self {
+        for refused in self.refused.iter().rev() {
+            let is_it = |pool: &&PoolConfig| Some(&pool.resource) == refused.resource.as_ref();
+            if let Some(pool) = last.iter().find(is_it)
+                && !self.pools.iter().any(|known| known.resource == pool.resource)
+            {
+                self.pools.insert(refused.place, pool.clone());
+            }
+        }
+        self.name_for_shells();
+        self
     }
 
     /// A container may have devices of every pool, so a second name must not be another pool's.

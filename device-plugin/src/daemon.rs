@@ -1,26 +1,34 @@
-//! The daemon's life: configuration, one scan, pools, a front for each, and an orderly end at a signal.
+//! The daemon's life: what it knows of the world, the pools of it, a front for each, and an orderly end at a signal.
 //! It must not know how any of these work.
 
 use std::io;
 use std::path::absolute;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::cli::Options;
 use crate::config::{self, Resource};
 use crate::device_info::cdi::Cdi;
 use crate::device_info::{CdiError, Host};
 use crate::explain;
+use crate::holdings::Sources;
 use crate::inventory;
 use crate::kubelet::{self, Kubelet};
+use crate::metrics::Metrics;
+use crate::pool::Grants;
+use crate::reconcile::Unclean;
 
 mod fronts;
 mod log;
+mod scan;
 mod signals;
 mod world;
 
 use fronts::Fronts;
+pub use scan::{Shown, pools_of};
 use signals::Signals;
-pub use world::{Shown, pools_of};
+use world::World;
 
 /// What ends the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -75,29 +83,43 @@ impl Error {
     }
 }
 
-/// Serves until a signal asks for the end.
+/// Serves until a signal asks for the end. What fails at the start ends it; later it goes on with what it has.
 pub async fn run(options: &Options) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(|source| Error::System { doing: "catch signals", source })?;
-    let pools = world::pools(options)?;
+    let host = host(options);
+    let metrics = Metrics::new();
+    let sources = Sources::of(&options.kubelet_root, None);
+    let (_reconciler, unclean) = watch::channel(Unclean::default());
+    let mut world = World::new(options, sources, host.grants.clone(), unclean, metrics).await?;
     // The kubelet is told of our sockets by their full path.
     let root = absolute(&options.kubelet_root)
         .map_err(|source| Error::System { doing: "make --kubelet-root absolute", source })?;
-    if pools.is_empty() {
-        tracing::warn!("there is nothing to offer; waiting to be stopped");
+    if world.pools().iter().all(|pool| pool.devices.is_empty()) {
+        tracing::warn!("there is nothing to offer yet; waiting for the first device");
     }
-    let host = host(options);
     if let Some(cdi) = &host.cdi {
-        cdi.remove_others(&pools.iter().map(|pool| &*pool.config).collect::<Vec<_>>());
+        let offering = world.pools().iter().filter(|pool| !pool.devices.is_empty());
+        cdi.remove_others(&offering.map(|pool| &*pool.config).collect::<Vec<_>>());
     }
     let mut fronts = Fronts::new(Kubelet::find(&root), host);
-    for pool in pools {
-        fronts.host.specify(&pool)?;
-        fronts.open(pool).await?;
+    if let Some(error) = fronts.show(world.pools(), world.holds()).await.into_iter().next() {
+        return Err(error);
     }
-    tokio::select! {
-        name = signals.next() => tracing::info!("{name}: stopping"),
-        error = fronts.failed() => return Err(error),
-    }
+    let name = loop {
+        let stir = tokio::select! {
+            name = signals.next() => break name,
+            error = fronts.failed() => {
+                tracing::error!("{error}; it is opened again");
+                continue;
+            }
+            stir = world.stirred() => stir,
+        };
+        world.look(stir).await;
+        for error in fronts.show(world.pools(), world.holds()).await {
+            tracing::error!("{error}; trying again in {:?} at the latest", options.rescan_interval);
+        }
+    };
+    tracing::info!("{name}: stopping");
     fronts.close().await;
     Ok(())
 }
@@ -108,5 +130,6 @@ fn host(options: &Options) -> Host {
         dev: options.dev_root.clone(),
         devinfo: options.devinfo_dir.clone(),
         cdi: options.use_cdi.then(|| Arc::new(Cdi::new(options.cdi_dir.clone()))),
+        grants: Grants::default(),
     }
 }

@@ -3,12 +3,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use pci::Sysfs;
 
 use crate::config::Resource;
 use crate::inventory::{self, Device, Kind};
-use crate::pool::{Pool, Unfit};
+use crate::pool::{Grants, Pool, Unfit};
 
 pub mod cdi;
 mod env;
@@ -34,6 +35,8 @@ pub struct Host {
     pub devinfo: PathBuf,
     /// The CDI specifications, where devices are handed out by them.
     pub cdi: Option<Arc<Cdi>>,
+    /// What was handed out.
+    pub grants: Grants,
 }
 
 /// Functions for one container, ready to be handed out.
@@ -104,10 +107,13 @@ impl Host {
         Ok(grant)
     }
 
-    /// Writes the device-info files of devices that were prepared, and what has changed of them in the CDI specification;
+    /// Notes that devices that were prepared are held from now on; writes their device-info files, and what has changed of them in the CDI specification;
     /// then how a runtime finds them there.
     pub fn publish(&self, pool: &Pool, grant: &Grant) -> Result<Option<Names>, Error> {
         let config = &pool.config;
+        for (device, _) in &grant.devices {
+            self.grants.note(device.id(), config.resource.to_string(), Instant::now());
+        }
         if config.kind == Kind::Network {
             for (device, _) in &grant.devices {
                 file::write(&self.devinfo, &config.resource, device, pool.extras(device))?;
@@ -133,6 +139,17 @@ impl Host {
         };
         let devices = pool.devices.iter().map(|device| (device.id().to_string(), nodes(device)));
         cdi.replace(&pool.config, devices.collect())
+    }
+
+    /// As [`Host::specify`], but without devices there is no file either.
+    pub fn specify_or_remove(&self, pool: &Pool) -> Result<(), CdiError> {
+        match &self.cdi {
+            Some(cdi) if pool.devices.is_empty() => {
+                cdi.remove(&pool.config);
+                Ok(())
+            }
+            _ => self.specify(pool),
+        }
     }
 
     fn look_at(&self, pool: &Pool, id: &str) -> Result<Device, Error> {

@@ -81,9 +81,16 @@ pub enum Unfit {
 impl Pool {
     /// The device with an id, as the kubelet spells it.
     pub fn get(&self, id: &str) -> Option<&Device> {
-        let id: DeviceId = id.parse().ok()?;
-        let index = self.devices.binary_search_by(|device| device.id().cmp(&id)).ok()?;
-        self.devices.get(index)
+        self.devices.get(self.find(&id.parse().ok()?)?)
+    }
+
+    /// Whether a device is in the pool.
+    pub fn has(&self, id: &DeviceId) -> bool {
+        self.find(id).is_some()
+    }
+
+    fn find(&self, id: &DeviceId) -> Option<usize> {
+        self.devices.binary_search_by(|device| device.id().cmp(id)).ok()
     }
 
     /// What a device of the pool comes with, by the selector that it joined by.

@@ -85,7 +85,7 @@ fuzz_target!(|bytes: &[u8]| {
     let rows = list::rows(&scan.snapshot, &pools);
     let _ = (list::text(&rows), list::json(&rows));
     let dev: PathBuf = tree.dev();
-    let host = Host { sysfs: roots.sysfs.clone(), dev, devinfo: tree.root().join("devinfo"), cdi: None };
+    let host = Host { sysfs: roots.sysfs.clone(), dev, devinfo: tree.root().join("devinfo"), cdi: None, grants: sriovdp::pool::Grants::default() };
     for (pool, why) in &pools {
         let _ = why.as_ref().map(ToString::to_string);
         for device in &pool.devices {

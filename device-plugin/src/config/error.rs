@@ -89,6 +89,10 @@ pub struct Refused {
     pub path: String,
     /// Why.
     pub reason: RefusedBecause,
+    /// The resource that it would have had.
+    pub resource: Option<Resource>,
+    /// How many pools that can be served stand before it.
+    pub place: usize,
 }
 
 /// Why a pool is left out.

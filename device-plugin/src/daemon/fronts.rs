@@ -1,50 +1,122 @@
-//! The fronts by which the pools face the kubelet, each with the channel that feeds it.
+//! The fronts by which the pools face the kubelet, each with the channel that feeds it, and the CDI files beside them.
 //! It must not decide what is in a pool.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Error;
+use crate::config::Resource;
 use crate::device_info::Host;
 use crate::kubelet::{self, Front, Kubelet, Restarts};
-use crate::pool::Pool;
+use crate::pool::{Holds, Pool};
 
 /// The fronts at work, and the channels that feed them.
 pub(super) struct Fronts {
     kubelet: Kubelet,
-    pub(super) host: Arc<Host>,
+    host: Arc<Host>,
     /// Made with the first front: without one nobody needs the kubelet.
     restarts: Option<Restarts>,
-    pools: Vec<watch::Sender<Arc<Pool>>>,
-    tasks: JoinSet<Result<(), Error>>,
+    open: BTreeMap<Resource, watch::Sender<Arc<Pool>>>,
+    /// Pools that are no more, whose CDI files are there for the pods that hold their devices.
+    retired: BTreeMap<Resource, Arc<Pool>>,
+    tasks: JoinSet<(Resource, Result<(), Error>)>,
 }
 
 impl Fronts {
     pub(super) fn new(kubelet: Kubelet, host: Host) -> Self {
-        Self { kubelet, host: Arc::new(host), restarts: None, pools: Vec::new(), tasks: JoinSet::new() }
+        Self {
+            kubelet,
+            host: Arc::new(host),
+            restarts: None,
+            open: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
-    pub(super) async fn open(&mut self, pool: Pool) -> Result<(), Error> {
+    /// Shows the kubelet these pools and no others. A pool that is shown already keeps its socket and its stream, and sends
+    /// only where its list has changed; one that never had a device is not shown; one that is no more sends an empty list
+    /// and ends. All is done that can be, and what could not is tried again the next time.
+    pub(super) async fn show(&mut self, pools: &[Arc<Pool>], holds: &Holds) -> Vec<Error> {
+        let mut errors = Vec::new();
+        self.retire(pools);
+        errors.extend(self.clear_away(pools, holds).err());
+        // Nothing waits until every pool that is shown has its new list: else a device could be allocated from the pool
+        // that it has left after another one has it.
+        for pool in pools {
+            if let Some(front) = self.open.get(&pool.config.resource) {
+                errors.extend(update(front, pool, &self.host).err());
+            }
+        }
+        for pool in pools {
+            if !pool.devices.is_empty() && !self.open.contains_key(&pool.config.resource) {
+                errors.extend(self.open(pool.clone()).await.err());
+            }
+        }
+        errors
+    }
+
+    async fn open(&mut self, pool: Arc<Pool>) -> Result<(), Error> {
         let restarts = match &self.restarts {
             Some(restarts) => restarts.clone(),
             None => self.restarts.insert(watch_kubelet(&self.kubelet)?).clone(),
         };
+        self.host.specify(&pool)?;
         let resource = pool.config.resource.clone();
-        let (sender, receiver) = watch::channel(Arc::new(pool));
-        let failed = move |source| Error::Front { resource, source };
+        let (sender, receiver) = watch::channel(pool);
+        let failed = |source| Error::Front { resource: resource.clone(), source };
         let front = Front::new(self.kubelet.clone(), receiver, self.host.clone());
-        let open = front.open().await.map_err(failed.clone())?;
-        self.pools.push(sender);
-        self.tasks.spawn(async move { open.keep(restarts).await.map_err(failed) });
+        let open = front.open().await.map_err(failed)?;
+        self.open.insert(resource.clone(), sender);
+        self.tasks.spawn(async move {
+            let kept = open.keep(restarts).await;
+            (resource.clone(), kept.map_err(|source| Error::Front { resource, source }))
+        });
         Ok(())
     }
 
-    /// The first front that fails; pending while none does.
+    /// Ends the fronts of pools that are no more.
+    fn retire(&mut self, pools: &[Arc<Pool>]) {
+        let stays = |resource: &Resource| pools.iter().any(|pool| pool.config.resource == *resource);
+        for (resource, front) in self.open.extract_if(.., |resource, _| !stays(resource)) {
+            let last = front.borrow().clone();
+            // A stream passes on what it has not seen yet before it ends with its sender.
+            front.send_replace(Arc::new(last.emptied()));
+            tracing::info!(pool = %resource, "not in the configuration any more; the pool has ended");
+            self.retired.insert(resource, last);
+        }
+    }
+
+    /// Takes out of the CDI files of retired pools what no pod holds any more: two files must not have one device.
+    fn clear_away(&mut self, pools: &[Arc<Pool>], holds: &Holds) -> Result<(), Error> {
+        for pool in pools {
+            self.retired.remove(&pool.config.resource);
+        }
+        let mut done = Ok(());
+        self.retired.retain(|resource, pool| {
+            let name = resource.to_string();
+            let mut left = Pool::clone(pool);
+            left.devices.retain(|device| holds.get(&device.id()) == Some(&name));
+            if left.devices.len() < pool.devices.len()
+                && let Err(error) = self.host.specify_or_remove(&left)
+            {
+                done = Err(error.into());
+                return true;
+            }
+            *pool = Arc::new(left);
+            !pool.devices.is_empty()
+        });
+        done
+    }
+
+    /// A front that ended by itself is forgotten, so that it is opened again; pending while none does.
     pub(super) async fn failed(&mut self) -> Error {
         while let Some(ended) = self.tasks.join_next().await {
-            if let Ok(Err(error)) = ended {
+            if let Ok((resource, Err(error))) = ended {
+                self.open.remove(&resource);
                 return error;
             }
         }
@@ -53,9 +125,23 @@ impl Fronts {
 
     /// Ends every stream, then every server, then removes the sockets.
     pub(super) async fn close(mut self) {
-        self.pools.clear();
+        self.open.clear();
         while self.tasks.join_next().await.is_some() {}
     }
+}
+
+/// The kubelet hears of it only where its list is another one; whoever allocates has the newest in any case.
+fn update(front: &watch::Sender<Arc<Pool>>, pool: &Arc<Pool>, host: &Host) -> Result<(), Error> {
+    let before = front.borrow().clone();
+    if Arc::ptr_eq(&before, pool) {
+        return Ok(());
+    }
+    let specified = host.specify(pool);
+    front.send_if_modified(|shown| {
+        *shown = pool.clone();
+        !pool.lists_as(&before)
+    });
+    Ok(specified?)
 }
 
 fn watch_kubelet(kubelet: &Kubelet) -> Result<Restarts, kubelet::WatchError> {

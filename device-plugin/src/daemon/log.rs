@@ -1,7 +1,9 @@
-//! What is said at start: a line for each pool, and for each reason that keeps functions out of all of them.
+//! What is said at start: a line for each pool, and for each reason that keeps functions out of all of them. Then a line for
+//! each pool that changes.
 //! It must stay short: a node with a thousand VFs says no more than one with eight.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::inventory::{LeftOut, Snapshot};
@@ -31,13 +33,46 @@ pub(super) fn scan(snapshot: &Snapshot, odd: &[pci::Error]) {
     }
 }
 
-pub(super) fn pools(pools: &[(Pool, Option<Why>)]) {
+pub(super) fn pools(pools: &[(Arc<Pool>, Option<Why>)]) {
     for (pool, why) in pools {
         let (pool, devices) = (&pool.config.resource, pool.devices.len());
         match why {
             None => tracing::info!(%pool, devices, "pool"),
             Some(why) => tracing::warn!(%pool, devices, %why, "empty pool"),
         }
+    }
+}
+
+/// A line for each pool of which the kubelet hears something new, with what has become ill and why.
+pub(super) fn changes(before: &[Arc<Pool>], now: &[Arc<Pool>]) {
+    for pool in now {
+        let resource = &pool.config.resource;
+        let known = before.iter().find(|known| known.config.resource == *resource);
+        if known.is_some_and(|known| known.lists_as(pool)) {
+            continue;
+        }
+        let ills: Vec<String> = pool
+            .ill
+            .iter()
+            .filter(|(id, ill)| known.is_none_or(|known| known.ill.get(id) != Some(ill)))
+            .map(|(id, ill)| format!("{id}: {ill}"))
+            .collect();
+        let devices = pool.devices.len();
+        let healthy = devices - pool.ill.len();
+        if ills.is_empty() {
+            tracing::info!(pool = %resource, devices, healthy, "pool changed");
+        } else {
+            tracing::warn!(pool = %resource, devices, healthy, unhealthy = some(&ills, "; "), "pool changed");
+        }
+    }
+}
+
+/// The first few, and how many more.
+fn some(named: &[String], between: &str) -> String {
+    let shown = named.iter().take(NAMED).cloned().collect::<Vec<_>>().join(between);
+    match named.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -55,15 +90,7 @@ fn left_out(snapshot: &Snapshot) -> Vec<(&'static str, String)> {
         };
         reasons.entry(reason).or_default().push(named);
     }
-    reasons
-        .into_iter()
-        .map(|(reason, named)| {
-            let shown = named.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-            let more = named.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            (reason, shown + &more)
-        })
-        .collect()
+    reasons.into_iter().map(|(reason, named)| (reason, some(&named, ", "))).collect()
 }
 
 #[cfg(test)]

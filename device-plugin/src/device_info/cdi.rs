@@ -77,16 +77,22 @@ impl Cdi {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(PREFIX) && !ours.contains(&name) {
-                match fs::remove_file(entry.path()) {
-                    Ok(()) => tracing::debug!("removed {}, which no pool has", entry.path().display()),
-                    Err(error) => tracing::warn!("cannot remove {}: {error}", entry.path().display()),
-                }
+                remove(&entry.path());
             }
         }
     }
 
-    /// Writes the file of a pool anew, with these devices and no others.
+    /// Removes the file of a pool that is no more.
+    pub fn remove(&self, pool: &PoolConfig) {
+        self.written().remove(&pool.resource);
+        remove(&self.dir.join(file_name(pool)));
+    }
+
+    /// Writes the file of a pool anew, with these devices and no others, where it says something else.
     pub fn replace(&self, pool: &PoolConfig, devices: BTreeMap<String, Vec<Node>>) -> Result<(), Error> {
+        if self.written().get(&pool.resource) == Some(&devices) {
+            return Ok(());
+        }
         self.write(pool, &devices)?;
         self.written().insert(pool.resource.clone(), devices);
         Ok(())
@@ -172,6 +178,13 @@ pub fn is_vendor(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.ends_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(inside)
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => tracing::debug!("removed {}, which no pool has", path.display()),
+        Err(error) => tracing::warn!("cannot remove {}: {error}", path.display()),
+    }
 }
 
 /// Readable by root alone, as the Go plugin's; whole or not at all.

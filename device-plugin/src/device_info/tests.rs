@@ -24,6 +24,7 @@ fn host(tree: &Tree) -> Host {
         dev: tree.dev(),
         devinfo: tree.root().join("run/devinfo/dp"),
         cdi: None,
+        grants: crate::pool::Grants::default(),
     }
 }
 

@@ -40,6 +40,7 @@ async fn open(tree: &Tree, kubelet: &Kubelet, members: &str) -> (watch::Sender<A
         dev: tree.dev(),
         devinfo: tree.root().join("devinfo"),
         cdi: None,
+        grants: crate::pool::Grants::default(),
     };
     let front = Front::new(kubelet.clone(), receiver, Arc::new(host));
     (sender, front.open().await.unwrap())
@@ -186,8 +187,13 @@ async fn a_kubelet_that_must_be_told_is_told_each_time_it_starts() {
 async fn a_kubelet_that_is_not_there_is_named() {
     let (tree, kubelet) = node("device-plugins");
     let (_sender, receiver) = watch::channel(pool(&tree, r#""selectors":{}"#));
-    let host =
-        Host { sysfs: pci::Sysfs::new(tree.sys()), dev: tree.dev(), devinfo: tree.root().into(), cdi: None };
+    let host = Host {
+        sysfs: pci::Sysfs::new(tree.sys()),
+        dev: tree.dev(),
+        devinfo: tree.root().into(),
+        cdi: None,
+        grants: crate::pool::Grants::default(),
+    };
     let error = Front::new(kubelet, receiver, Arc::new(host)).open().await.unwrap_err().to_string();
     assert!(error.contains("device-plugins/kubelet.sock: No such file"), "{error}");
 }
