@@ -8,3 +8,8 @@ mod observe;
 mod plan;
 
 pub use cmd::HostDevice;
+
+/// Reads a request's configuration as an ADD would: what is wrong with it. There are no oddities that it goes past.
+pub fn lint(request: &cni::Request) -> Result<Vec<String>, cni::Error> {
+    Ok(conf::Conf::parse(request).map(|_| Vec::new()).map_err(error::Error::from)?)
+}

@@ -13,7 +13,8 @@ mod vlan;
 mod warning;
 
 pub(crate) use error::ConfError;
-pub(crate) use logging::{Logging, fold, is_addressless, name_of_nameless};
+pub use logging::name_of_nameless;
+pub(crate) use logging::{Logging, fold, is_addressless};
 pub(crate) use vf::{ARGS, VfKey};
 pub(crate) use vlan::Vlan;
 pub(crate) use warning::Warning;

@@ -10,6 +10,7 @@ mod observe;
 mod plan;
 
 pub use cmd::Sriov;
+pub use conf::name_of_nameless as network_name;
 
 /// Reads a request's configuration and arguments as an ADD would: what is odd about them, or what is wrong.
 pub fn lint(request: &cni::Request) -> Result<Vec<String>, cni::Error> {

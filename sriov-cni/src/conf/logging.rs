@@ -45,8 +45,9 @@ pub(crate) fn is_addressless(raw: &Map<String, Value>) -> bool {
     raw.get("l2enable").and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// Runtimes of 2017 gave a network no name. One for all of them: its IPAM plugin then gives no address twice.
-pub(crate) fn name_of_nameless(raw: &Map<String, Value>) -> Option<String> {
+/// The name of a network of 2017, whose runtimes gave it none; `None` where it is no such network. One for all of them, so
+/// that its IPAM plugin gives no address twice.
+pub fn name_of_nameless(raw: &Map<String, Value>) -> Option<String> {
     let is_of_2017 = |key: &String| ["if0", "master"].iter().any(|known| known.eq_ignore_ascii_case(key));
     raw.keys().any(is_of_2017).then(|| "sriov".to_owned())
 }
