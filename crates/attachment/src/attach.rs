@@ -12,7 +12,7 @@ use crate::journal::Journal;
 use crate::record::{Record, Undo};
 use crate::step::{Pod, Stage, Step, apply};
 use crate::store::Store;
-use crate::{addresses, announce, sysctl};
+use crate::{addresses, announce, lease, sysctl};
 
 /// What an ADD is to do.
 pub struct Plan {
@@ -82,14 +82,14 @@ pub fn attach(
         source,
         left: None,
     })?;
-    let attached = match Journal::open(store, record, plan.beside.clone()) {
-        Ok(mut journal) => attach_recorded(request, host, &mut pod, plan, &mut journal),
+    let attached = match Journal::open(store, record.clone(), plan.beside.clone()) {
+        Ok(mut journal) => attach_recorded(request, store, host, &mut pod, plan, &mut journal),
         Err(error) => Err((Stage::Prepare, error)),
     };
     attached.map_err(|(stage, source)| {
         let owner = &plan.record.owner;
         let undone = match stage {
-            Stage::Addresses => detach::undo(request, store, host, owner),
+            Stage::Addresses => detach::undo(request, store, host, &record),
             // IPAM itself gave back what it may have reserved.
             _ => detach::undo_without_lease(store, host, owner),
         };
@@ -101,6 +101,7 @@ pub fn attach(
 fn foretold(store: &Store, pod: &mut Pod, plan: &Plan) -> Result<Record, (Stage, Error)> {
     let prepare = |error| (Stage::Prepare, error);
     let mut record = plan.record.clone();
+    record.sandbox.cookie = pod.netlink.netns_cookie();
     if store.load(&record.owner).map_err(prepare)?.is_some() {
         // Its record would be overwritten, and with it the way back of what it has.
         let owner = Some(record.owner);
@@ -130,6 +131,7 @@ fn is_there(link: Result<Link, netlink::Error>) -> Result<bool, Error> {
 
 fn attach_recorded(
     request: &Request,
+    store: &Store,
     host: &mut Host,
     pod: &mut Pod,
     plan: &Plan,
@@ -139,7 +141,9 @@ fn attach_recorded(
     let link =
         moved.map(|link| bring_up(pod, plan, &link)).transpose().map_err(|error| (Stage::Move, error))?;
     let leased = match &plan.record.ipam {
-        Some(ipam) => lease(request, ipam).map_err(|error| (Stage::Ipam, error))?,
+        Some(ipam) => {
+            lease::add(request, store, &plan.record.owner, ipam).map_err(|error| (Stage::Ipam, error))?
+        }
         None => Outcome::default(),
     };
     let outcome = result(plan, link.as_ref(), leased);
@@ -167,16 +171,6 @@ fn bring_up(pod: &mut Pod, plan: &Plan, link: &Link) -> Result<Link, Error> {
     let up = LinkChange { up: Some(true), mtu: plan.mtu, allmulti, ..LinkChange::default() };
     pod.netlink.change_link(link.index, "set link up", &up)?;
     Ok(pod.netlink.link_by_index(link.index)?)
-}
-
-fn lease(request: &Request, ipam: &str) -> Result<Outcome, Error> {
-    let outcome = cni::ipam::add(request, ipam)?;
-    if outcome.ips.is_empty() {
-        // The missing address is the error to report.
-        let _ = cni::ipam::del(request, ipam);
-        return Err(Error::NoAddresses);
-    }
-    Ok(outcome)
 }
 
 /// IPAM's answer with our interface; every address is on it.

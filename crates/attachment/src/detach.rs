@@ -6,6 +6,7 @@ use cni::log::{self, Level};
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::lease;
 use crate::paths::Paths;
 use crate::record::{Owner, Record, Sandbox};
 use crate::restore::{self, Restored};
@@ -26,18 +27,22 @@ pub fn detach(request: &Request, store: &Store, paths: &Paths) -> Result<(), Err
     let Some(record) = record else {
         // Never attached, or detached already, or killed while the record was being written. A lease may be there all the
         // same: the address of a pod whose record an older program lost.
-        release(request, request.conf.ipam.as_deref())?;
-        return store.forget_draft(&owner);
+        let released = lease::release(request, store, &owner, request.conf.ipam.as_deref());
+        return all([released, store.forget_draft(&owner)]);
     };
     let mut host = Host::open(paths)?;
     let _lock = store.lock(&record.device)?;
-    undo(request, store, &mut host, &owner)
+    undo(request, store, &mut host, &record)
 }
 
-/// As [`detach`], with the device's lock held by the caller. Past every error; the record stays until all is clean.
-pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, owner: &Owner) -> Result<(), Error> {
-    // Read again under the lock: another DEL of the same attachment may have been first.
-    let Some(mut record) = store.load(owner)? else { return Ok(()) };
+/// As [`detach`] of the attachment that `known` tells of, with its device's lock held by the caller. Past every error; the
+/// record stays until all is clean.
+pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, known: &Record) -> Result<(), Error> {
+    // Read again under the lock: another DEL of the same attachment may have been first, and then another ADD under the same
+    // names, whose device it may not be or be anew.
+    let loaded = store.load(&known.owner)?;
+    let same = |record: &Record| record.device == known.device && record.sandbox == known.sandbox;
+    let Some(mut record) = loaded.filter(same) else { return Ok(()) };
     if record.sandbox.id.is_none() {
         // The Go plugin's claim names the namespace where the request does not.
         let claimed =
@@ -45,12 +50,10 @@ pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, owner: &Ow
         record.sandbox = Sandbox::unknown(request.netns.as_deref().or(claimed.as_deref()));
     }
     // The link must still be in the pod while a DHCP client releases its lease.
-    let released = release(request, record.ipam.as_deref());
+    let released = lease::release(request, store, &record.owner, record.ipam.as_deref());
     let restored = put_back(store, host, &record);
-    match Error::all([released, restored].into_iter().filter_map(Result::err).collect()) {
-        None => store.forget(owner),
-        Some(error) => Err(error),
-    }
+    all([released, restored])?;
+    store.forget(&record.owner)
 }
 
 /// Undoes an ADD that failed before it had a lease. The record stays where something could not be put back.
@@ -63,7 +66,7 @@ pub(crate) fn undo_without_lease(store: &Store, host: &mut Host, owner: &Owner) 
 
 /// Puts back what a record says that no program wrote: one made up for a pod of the Go plugin's.
 pub fn bring_back(host: &mut Host, record: &Record) -> Result<(), Error> {
-    tell(record, restore::restore(host, record))
+    tell(record, restore::restore(host, None, record))
 }
 
 /// Puts the device back and gives the claim up, where the claim is this record's.
@@ -75,7 +78,7 @@ fn put_back(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error
         // Killed before the claim, so before any change; or undone already. Half-written files go.
         None => return store.drop_claim(&record.device),
     }
-    tell(record, restore::restore(host, record))?;
+    tell(record, restore::restore(host, Some(store), record))?;
     store.drop_claim(&record.device)
 }
 
@@ -99,9 +102,6 @@ pub(crate) fn is_ours(record: &Record, claim: &Claim) -> bool {
     }
 }
 
-fn release(request: &Request, ipam: Option<&str>) -> Result<(), Error> {
-    match ipam {
-        Some(ipam) => Ok(cni::ipam::del(request, ipam)?),
-        None => Ok(()),
-    }
+fn all(outcomes: [Result<(), Error>; 2]) -> Result<(), Error> {
+    Error::all(outcomes.into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
 }

@@ -36,7 +36,7 @@ pub fn gc(request: &Request, store: &Store, paths: &Paths) -> Result<(), Error> 
         }
         let undone = store
             .lock(&record.device)
-            .and_then(|_lock| detach::undo(&lost(request, &record), store, &mut host, &record.owner));
+            .and_then(|_lock| detach::undo(&lost(request, &record), store, &mut host, &record));
         errors.extend(undone.err());
     }
     if let Some(ipam) = &request.conf.ipam {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Error;
 use crate::record::{MacBefore, Record, Undo};
-use crate::store::Store;
+use crate::store::{Lock, Store};
 
 /// A record on disk and in memory.
 pub(crate) struct Journal<'a> {
@@ -25,6 +25,11 @@ impl<'a> Journal<'a> {
     /// The record.
     pub(crate) fn record(&self) -> &Record {
         &self.record
+    }
+
+    /// The lock of the function's PF; `None` for a function without one.
+    pub(crate) fn lock_pf(&self) -> Result<Option<Lock>, Error> {
+        self.record.pf.map(|pf| self.store.lock_pf(pf)).transpose()
     }
 
     /// Notes whether the VF's MAC was an administrator's.

@@ -120,7 +120,7 @@ pub fn undo(
     let owner = leftover.record.as_ref().map(|record| &record.owner);
     let Some(now) = again(store, host, leftover)?.filter(judge) else { return Ok(Undone::Changed) };
     let Restored { errors, notices, .. } = match now.record.as_ref().filter(|_| now.claimed) {
-        Some(record) => restore(host, record),
+        Some(record) => restore(host, Some(store), record),
         None => Restored::default(),
     };
     if let Some(error) = Error::all(errors) {

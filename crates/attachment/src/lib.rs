@@ -12,6 +12,7 @@ mod gc;
 mod go_cache;
 mod host;
 mod journal;
+mod lease;
 mod leftover;
 mod mac;
 mod paths;

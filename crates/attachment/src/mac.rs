@@ -17,7 +17,7 @@ use crate::record::{MacBefore, Pf};
 /// How long a driver that works through its PF (iavf) may take to show an address.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Gives a VF an address. `note(locked)` is called before the PF's hold is touched, so that it can be put back.
+/// Gives a VF an address; [`shown`] waits for it. `note(locked)` is called before the PF's hold is touched, so that it can be put back.
 pub(crate) fn set(
     host: &mut Host,
     pf: Option<Pf>,
@@ -38,10 +38,7 @@ pub(crate) fn set(
         }
         host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(mac.clone()))?;
     }
-    match link {
-        Some(link) => shown(host, link, mac),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Puts both addresses back; `link` is where the VF's own link is on the host.
@@ -87,8 +84,8 @@ fn set_own(host: &mut Host, link: &Link, mac: &MacAddr) -> Result<Option<Error>,
     }
 }
 
-/// Waits until the link shows the address.
-fn shown(host: &mut Host, link: &Link, mac: &MacAddr) -> Result<(), Error> {
+/// Waits until the link, still on the host, shows the address.
+pub(crate) fn shown(host: &mut Host, link: &Link, mac: &MacAddr) -> Result<(), Error> {
     let watch = Watch::open(&[Group::Link])?;
     let mut found = None;
     let taken = watch.until(LIMIT, || -> Result<Option<()>, Error> {

@@ -67,22 +67,27 @@ pub struct Sandbox {
     /// The boot in which it was; `None` in records of versions that did not note it.
     #[serde(default)]
     pub boot: Option<String>,
+    /// What the kernel gives to no other namespace of that boot; `None` before Linux 5.14, and until an ADD has opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<u64>,
 }
 
 impl Sandbox {
     /// The sandbox that is open as `netns`, called by the path that the runtime gave.
     pub fn of(netns: &Netns) -> Self {
-        Self { path: netns.path().to_owned(), id: Some(netns.id()), boot: boot::id() }
+        Self { path: netns.path().to_owned(), id: Some(netns.id()), boot: boot::id(), cookie: None }
     }
 
     /// The sandbox of a record that has none, from the request that names it.
     pub fn unknown(path: Option<&Path>) -> Self {
-        Self { path: path.map(Path::to_owned).unwrap_or_default(), id: None, boot: None }
+        Self { path: path.map(Path::to_owned).unwrap_or_default(), id: None, boot: None, cookie: None }
     }
 
-    /// True where `netns` is this sandbox. Inodes are given out anew by each boot.
+    /// True where `netns` is this sandbox. Inodes are given out anew by each boot, and to the next namespace when one is gone.
     pub fn is(&self, netns: &Netns) -> bool {
-        self.id.is_none_or(|id| id == netns.id()) && !self.is_of_an_earlier_boot()
+        let same_cookie =
+            || self.cookie.is_none_or(|cookie| netns.cookie().is_none_or(|found| found == cookie));
+        self.id.is_none_or(|id| id == netns.id()) && !self.is_of_an_earlier_boot() && same_cookie()
     }
 
     /// True where no namespace of now can be this sandbox.
@@ -247,6 +252,16 @@ mod tests {
         assert!(sandbox.is(&netns) && !sandbox.is_of_an_earlier_boot());
         let before = Sandbox { boot: Some("00000000-0000-4000-8000-000000000000".into()), ..sandbox };
         assert!(!before.is(&netns) && before.is_of_an_earlier_boot());
+    }
+
+    #[test]
+    fn a_namespace_with_the_inode_of_one_that_is_gone_is_another() {
+        let netns = Netns::current().unwrap();
+        let cookie = netns.cookie();
+        let sandbox = Sandbox { cookie, ..Sandbox::of(&netns) };
+        assert!(sandbox.is(&netns));
+        let before = Sandbox { cookie: cookie.map(|cookie| cookie + 1), ..sandbox };
+        assert_eq!(before.is(&netns), cookie.is_none());
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> 
     let Owner { container_id, ifname } = &record.owner;
     let gone = "is gone without a DEL; putting the device back first";
     log::line(Level::Warning, format_args!("{device}: {ifname} of container {container_id} {gone}"));
-    detach::undo(&lost(request, &record), store, host, &record.owner)
+    detach::undo(&lost(request, &record), store, host, &record)
 }
 
 /// The namespace is the one that was recorded; without a record, there is one at that path.

@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::mac;
 use crate::record::{Pf, Record, Undo};
 use crate::returning;
+use crate::store::Store;
 
 /// What came of a restore.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub(crate) struct Restored {
 }
 
 /// Puts back all that the record names, from its end, past every error.
-pub(crate) fn restore(host: &mut Host, record: &Record) -> Restored {
+pub(crate) fn restore(host: &mut Host, store: Option<&Store>, record: &Record) -> Restored {
     let mut restored = Restored::default();
     if let Some(function) = record.function
         && matches!(host.sysfs.function(function), Err(pci::Error::Missing { .. }))
@@ -31,7 +32,18 @@ pub(crate) fn restore(host: &mut Host, record: &Record) -> Restored {
     }
     // The move is the last step of every plan, so that the link is home before anything else is put back on it.
     let mut home = None;
+    let mut at_pf = None;
     for undo in record.undo.iter().rev() {
+        match (undo, record.pf, store) {
+            (Undo::Vf(_) | Undo::Mac(_), Some(pf), Some(store)) if at_pf.is_none() => match store.lock_pf(pf)
+            {
+                Ok(lock) => at_pf = Some(lock),
+                // Who holds it that long has stopped; what the pod had must not wait for that.
+                Err(error) => restored.errors.push(error),
+            },
+            (Undo::Vf(_) | Undo::Mac(_), ..) => {}
+            _ => at_pf = None,
+        }
         let done = match undo {
             Undo::Link(before) => match returning::bring_home(host, record, before, &mut restored) {
                 Ok(link) => {

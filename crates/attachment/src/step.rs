@@ -96,24 +96,37 @@ pub(crate) fn apply(
     journal: &mut Journal<'_>,
 ) -> Result<Option<Link>, (Stage, Error)> {
     let mut moved = None;
+    // From the first change at the PF to the last; a driver's own time to show an address is waited for without it.
+    let mut at_pf = None;
+    let mut mac = None;
     for step in steps {
-        match step {
-            Step::Move { name, alias, before } => {
-                let into = move_in(host, pod, link, name, alias.as_deref(), before);
-                moved = into.map_err(|error| (Stage::Move, error))?;
-            }
-            _ => configure(step, host, link, journal).map_err(|error| (Stage::Configure, error))?,
+        if let Step::Move { name, alias, before } = step {
+            drop(at_pf.take());
+            shown(host, link, mac.take())?;
+            let into = move_in(host, pod, link, name, alias.as_deref(), before);
+            moved = into.map_err(|error| (Stage::Move, error))?;
+            continue;
         }
+        let configure = |error| (Stage::Configure, error);
+        if at_pf.is_none() && matches!(step, Step::Vf { .. } | Step::Mac { .. }) {
+            at_pf = journal.lock_pf().map_err(configure)?;
+        }
+        if let Step::Mac { set, .. } = step {
+            mac = Some(set);
+        }
+        change(step, host, link, journal).map_err(configure)?;
     }
+    drop(at_pf);
+    shown(host, link, mac)?;
     Ok(moved)
 }
 
-fn configure(
-    step: &Step,
-    host: &mut Host,
-    link: Option<&Link>,
-    journal: &mut Journal<'_>,
-) -> Result<(), Error> {
+fn shown(host: &mut Host, link: Option<&Link>, mac: Option<&MacAddr>) -> Result<(), (Stage, Error)> {
+    let Some((link, mac)) = link.zip(mac) else { return Ok(()) };
+    crate::mac::shown(host, link, mac).map_err(|error| (Stage::Configure, error))
+}
+
+fn change(step: &Step, host: &mut Host, link: Option<&Link>, journal: &mut Journal<'_>) -> Result<(), Error> {
     let pf = journal.record().pf;
     match step {
         Step::Down => {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::error::Error;
 use crate::go_cache;
 use crate::paths::Paths;
-use crate::record::{Owner, Record};
+use crate::record::{Owner, Pf, Record};
 
 mod listing;
 mod probe;
@@ -25,7 +25,8 @@ mod probe;
 /// <root>/<containerID>-<ifname>    the record, beside the keys of the Go plugin's cache
 /// <root>/<claims>/<device>         the path of the network namespace that has the device, as the Go plugin writes it
 /// <root>/<owners>/<device>         whose claim that is
-/// <root>/<locks>/<device>.lock
+/// <root>/<locks>/<device>.lock     of a VF or, while it is spoken to, of its PF
+/// <root>/<locks>/<containerID>-<ifname>.lease.lock    while IPAM is asked
 /// ```
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -69,6 +70,22 @@ pub struct Lock {
     _file: File,
 }
 
+impl Lock {
+    /// Waits until nobody else holds the file's lock, for as long as `limit`.
+    pub(crate) fn wait(file: File, path: &Path, limit: Duration) -> Result<Self, Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if take(&file, path)? {
+                return Ok(Self { _file: file });
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::Locked { path: path.to_owned() });
+            }
+            pause();
+        }
+    }
+}
+
 /// Our part of the record file. The Go plugin's keys stand beside it, and each program passes over the other's.
 const OURS: &str = "sluice";
 const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
@@ -88,17 +105,14 @@ impl Store {
     /// Waits for the device's lock, which the Go plugin takes as well (`flock`).
     pub fn lock(&self, device: &str) -> Result<Lock, Error> {
         let path = self.lock_path(device);
-        let file = open_lock(&path)?;
-        let deadline = Instant::now() + LOCK_TIMEOUT;
-        loop {
-            if take(&file, &path)? {
-                return Ok(Lock { _file: file });
-            }
-            if Instant::now() >= deadline {
-                return Err(Error::Locked { path });
-            }
-            pause();
-        }
+        Lock::wait(open_lock(&path)?, &path, LOCK_TIMEOUT)
+    }
+
+    /// Waits for the lock under which one PF's attributes are changed: what a driver keeps for the whole port, such as the
+    /// filters of VLANs and the shares of the rate, is changed by one process at a time. It is taken after the device's, held
+    /// only while the PF is spoken to, and known to us alone.
+    pub(crate) fn lock_pf(&self, pf: Pf) -> Result<Lock, Error> {
+        self.lock(&pf.address.to_string())
     }
 
     /// The device's lock, where nobody has it at this moment.
@@ -205,7 +219,8 @@ impl Store {
         self.root.join(owner.key())
     }
 
-    fn lock_path(&self, device: &str) -> PathBuf {
+    /// The file of a lock.
+    pub(crate) fn lock_path(&self, device: &str) -> PathBuf {
         self.root.join(self.layout.locks).join(format!("{device}.lock"))
     }
 
@@ -218,7 +233,7 @@ impl Store {
     }
 }
 
-fn open_lock(path: &Path) -> Result<File, Error> {
+pub(crate) fn open_lock(path: &Path) -> Result<File, Error> {
     make_parent(path)?;
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o600);
@@ -226,7 +241,7 @@ fn open_lock(path: &Path) -> Result<File, Error> {
 }
 
 /// Whether the lock is ours now.
-fn take(file: &File, path: &Path) -> Result<bool, Error> {
+pub(crate) fn take(file: &File, path: &Path) -> Result<bool, Error> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -239,11 +254,11 @@ fn pause() {
     std::thread::sleep(LOCK_PAUSE);
 }
 
-fn state<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
+pub(crate) fn state<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
     move |source| Error::State { action, path: path.to_owned(), source }
 }
 
-fn make_parent(path: &Path) -> Result<(), Error> {
+pub(crate) fn make_parent(path: &Path) -> Result<(), Error> {
     let Some(parent) = path.parent() else { return Ok(()) };
     DirBuilder::new()
         .recursive(true)
@@ -300,7 +315,7 @@ fn remove(path: &Path) -> Result<(), Error> {
     remove_file(path)
 }
 
-fn remove_file(path: &Path) -> Result<(), Error> {
+pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         outcome => outcome.map_err(state("remove", path)),

@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, setns};
@@ -99,6 +100,11 @@ impl Netns {
         self.id
     }
 
+    /// As [`Netlink::netns_cookie`]; `None` as well where this process may not enter.
+    pub fn cookie(&self) -> Option<u64> {
+        self.enter(|| UnixDatagram::unbound().ok().and_then(|socket| cookie_of(&socket))).ok().flatten()
+    }
+
     /// Runs `work` inside this namespace and comes back. The calling thread alone moves: have only one.
     pub fn enter<T>(&self, work: impl FnOnce() -> T) -> Result<T, NetnsError> {
         let home = Self::current()?;
@@ -128,6 +134,28 @@ impl AsFd for Netns {
     }
 }
 
+/// include/uapi/asm-generic/socket.h; libc 0.2 has no name for it.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// The namespace of any socket.
+#[expect(unsafe_code, reason = "nix 0.31 does not know this option")]
+pub(crate) fn cookie_of(socket: &impl AsRawFd) -> Option<u64> {
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).ok()?;
+    // SAFETY: the descriptor is open while `socket` is borrowed; the kernel writes at most `length` bytes to `cookie`, whose
+    // size that is, and any eight bytes are a `u64`.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (outcome == 0).then_some(cookie)
+}
+
 /// As the Go programs print it: `no such file or directory`.
 fn lower(error: &io::Error) -> String {
     crate::error::in_words(error)
@@ -142,6 +170,7 @@ mod tests {
         let current = Netns::current().unwrap();
         assert_eq!(current.id(), Netns::open("/proc/self/ns/net").unwrap().id());
         assert_eq!(current.enter(|| 7).unwrap(), 7);
+        assert_eq!(current.cookie(), current.netlink().unwrap().unwrap().netns_cookie());
     }
 
     #[test]

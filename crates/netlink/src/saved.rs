@@ -120,7 +120,8 @@ fn is_address(payload: &[u8], link: u32) -> bool {
     let Some(attributes) = payload.get(ADDRESS_HEADER..) else { return false };
     let flags =
         nested(attributes, IFA_FLAGS).next().and_then(|value| word(value, 0)).unwrap_or(payload[2].into());
-    let own = nested(attributes, IFA_PROTO).next().is_some_and(|proto| IFAPROT_KERNEL.contains(&proto[0]));
+    let proto = nested(attributes, IFA_PROTO).next().and_then(|proto| proto.first());
+    let own = proto.is_some_and(|proto| IFAPROT_KERNEL.contains(proto));
     word(payload, 1) == Some(link) && flags & (IFA_F_TEMPORARY | IFA_F_DADFAILED) == 0 && !own
 }
 
@@ -209,6 +210,20 @@ mod tests {
         for odd in ["0", "0g", "é0"] {
             assert!(Message::try_from(odd.to_owned()).is_err());
         }
+    }
+
+    #[test]
+    fn an_address_of_the_kernels_own_is_not_kept() {
+        let address = |proto: &[u8]| {
+            let mut bytes = vec![2, 24, 0, 0, 7, 0, 0, 0];
+            bytes.extend([u8::try_from(4 + proto.len()).unwrap(), 0, 11, 0]);
+            bytes.extend(proto);
+            bytes
+        };
+        assert!(!is_address(&address(&[2, 0, 0, 0]), 7));
+        assert!(is_address(&address(&[9, 0, 0, 0]), 7));
+        // One without a value says nothing.
+        assert!(is_address(&address(&[]), 7));
     }
 
     #[test]

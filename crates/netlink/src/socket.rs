@@ -48,6 +48,12 @@ impl Netlink {
         Self { transport, sequence: 0 }
     }
 
+    /// What tells the network namespace of this connection from every other of this boot: its inode is given to another when
+    /// it is gone, its cookie is not. `None` before Linux 5.14.
+    pub fn netns_cookie(&self) -> Option<u64> {
+        self.transport.netns_cookie()
+    }
+
     /// Sends a request that changes something and waits until the kernel has done it.
     pub(crate) fn change(
         &mut self,

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use crate::netns::cookie_of;
+
 /// One connection. A reply must carry the sequence number of the request that it answers.
 pub trait Transport: Send {
     /// Sends one datagram.
@@ -10,6 +12,11 @@ pub trait Transport: Send {
 
     /// Waits for one datagram, of whatever size: a PF's list of VFs alone can be tens of kilobytes.
     fn receive(&mut self) -> io::Result<Vec<u8>>;
+
+    /// The cookie of the network namespace on the other end; `None` where that is none.
+    fn netns_cookie(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Transport for netlink_sys::Socket {
@@ -19,5 +26,9 @@ impl Transport for netlink_sys::Socket {
 
     fn receive(&mut self) -> io::Result<Vec<u8>> {
         self.recv_from_full().map(|(bytes, _)| bytes)
+    }
+
+    fn netns_cookie(&self) -> Option<u64> {
+        cookie_of(self)
     }
 }

@@ -4,6 +4,7 @@ mod attach;
 mod go_pod;
 mod identity;
 mod kill;
+mod late_lease;
 mod network;
 mod node;
 mod refuse;

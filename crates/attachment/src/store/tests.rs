@@ -12,6 +12,7 @@ fn record() -> Record {
             path: "/run/netns/a".into(),
             id: Some(NetnsId { dev: 4, ino: 4_026_532_000 }),
             boot: None,
+            cookie: None,
         },
         device: "0000:3b:02.1".into(),
         function: Some("0000:3b:02.1".parse().unwrap()),
