@@ -86,6 +86,8 @@ fn spawn(tree: &Tree, kubelet_root: &Path) -> Child {
         ("--dev-root", tree.dev()),
         ("--proc-root", tree.proc()),
         ("--devinfo-dir", tree.root().join("devinfo")),
+        ("--cni-state-dir", tree.root().join("cni")),
+        ("--control-socket", tree.root().join("control.sock")),
         ("--config-file", tree.root().join("config.json")),
     ] {
         command.arg(option).arg(path);

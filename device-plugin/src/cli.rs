@@ -108,6 +108,24 @@ pub struct Options {
     /// Time between two looks at the node and the configuration where nothing tells of a change, such as 30s or 1m
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = interval)]
     pub rescan_interval: Duration,
+    /// Put back what pods that are gone left behind, where no DEL came
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = go_bool)]
+    pub reconcile: bool,
+    /// Time between two looks for that where nothing tells of a change, such as 30s or 1m
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = interval)]
+    pub reconcile_interval: Duration,
+    /// Where the CNI plugins keep their state: `sriov` and `host-device` in this folder
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/cni")]
+    pub cni_state_dir: PathBuf,
+    /// Where IPAM plugins are, which release the addresses of pods that are gone
+    #[arg(long, global = true, value_name = "DIR", default_value = "/opt/cni/bin")]
+    pub cni_bin_dir: PathBuf,
+    /// The kubelet's PodResources socket; without it the one below --kubelet-root
+    #[arg(long, global = true, value_name = "FILE")]
+    pub pod_resources_socket: Option<PathBuf>,
+    /// Where the daemon answers `explain` for pods, to root alone
+    #[arg(long, global = true, value_name = "FILE", default_value = "/run/sluice/sriovdp.sock")]
+    pub control_socket: PathBuf,
     /// How much to log: error, warn, info, debug or trace; the Go plugin's numbers are all info
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub log_level: LevelFilter,

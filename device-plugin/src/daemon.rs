@@ -5,21 +5,18 @@ use std::io;
 use std::path::absolute;
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::cli::Options;
 use crate::config::{self, Resource};
 use crate::device_info::cdi::Cdi;
 use crate::device_info::{CdiError, Host};
 use crate::explain;
-use crate::holdings::Sources;
 use crate::inventory;
 use crate::kubelet::{self, Kubelet};
 use crate::metrics::Metrics;
 use crate::pool::Grants;
-use crate::reconcile::Unclean;
 
 mod fronts;
+mod left_behind;
 mod log;
 mod scan;
 mod signals;
@@ -88,9 +85,9 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(|source| Error::System { doing: "catch signals", source })?;
     let host = host(options);
     let metrics = Metrics::new();
-    let sources = Sources::of(&options.kubelet_root, None);
-    let (_reconciler, unclean) = watch::channel(Unclean::default());
-    let mut world = World::new(options, sources, host.grants.clone(), unclean, metrics).await?;
+    let reconciler = left_behind::reconciler(options, &metrics).await;
+    let sources = left_behind::sources(options);
+    let mut world = World::new(options, sources, host.grants.clone(), reconciler.unclean(), metrics).await?;
     // The kubelet is told of our sockets by their full path.
     let root = absolute(&options.kubelet_root)
         .map_err(|source| Error::System { doing: "make --kubelet-root absolute", source })?;
@@ -114,7 +111,9 @@ pub async fn run(options: &Options) -> Result<(), Error> {
             }
             stir = world.stirred() => stir,
         };
-        world.look(stir).await;
+        if world.look(stir).await {
+            reconciler.wake();
+        }
         for error in fronts.show(world.pools(), world.holds()).await {
             tracing::error!("{error}; trying again in {:?} at the latest", options.rescan_interval);
         }

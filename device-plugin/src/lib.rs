@@ -1,5 +1,6 @@
 //! The device plugin: from selectors in a file to pools of functions that the kubelet can hand to pods.
-//! It must not change a function: binding drivers, creating VFs and configuring them is for others.
+//! It must not change a function, save for putting back what an attachment that is over had changed: binding drivers, creating
+//! VFs and configuring them is for others.
 
 pub mod cli;
 mod coalesce;

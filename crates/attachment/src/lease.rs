@@ -43,7 +43,7 @@ pub(crate) fn release(
     ipam: Option<&str>,
 ) -> Result<(), Error> {
     let Some(ipam) = ipam else { return Ok(()) };
-    let waited = wait(&path(store, owner));
+    let waited = settle(store, owner);
     let released = cni::ipam::del(request, ipam).map_err(Error::from);
     Error::all([waited, released].into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
 }
@@ -71,6 +71,11 @@ impl Asking {
         self.file.unlock().map_err(state("unlock", &self.path))?;
         remove_file(&self.path)
     }
+}
+
+/// Waits for an ADD's IPAM plugin that may still run.
+pub(crate) fn settle(store: &Store, owner: &Owner) -> Result<(), Error> {
+    wait(&path(store, owner))
 }
 
 fn wait(path: &Path) -> Result<(), Error> {

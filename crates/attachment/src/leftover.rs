@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::detach::is_ours;
 use crate::error::Error;
 use crate::host::{Device, Host};
+use crate::lease;
 use crate::record::{LinkBefore, Record, Sandbox, Undo};
 use crate::restore::{Restored, restore};
 use crate::returning;
@@ -143,6 +144,7 @@ pub fn release(store: &Store, record: &Record, path: &[PathBuf], limit: Duration
         if cni::ipam::find(path, ipam).is_err() {
             return Ok(false);
         }
+        lease::settle(store, &record.owner)?;
         cni::ipam::del_within(&lost(record, path), ipam, limit)?;
     }
     store.forget(&record.owner)?;

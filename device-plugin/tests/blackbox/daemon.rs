@@ -59,6 +59,8 @@ pub(crate) fn command(tree: &Tree, config: &str) -> Command {
         ("--dev-root", tree.dev()),
         ("--proc-root", tree.proc()),
         ("--devinfo-dir", devinfo(tree)),
+        ("--cni-state-dir", tree.root().join("cni")),
+        ("--control-socket", tree.root().join("control/sriovdp.sock")),
         ("--config-file", file),
     ] {
         command.arg(option).arg(path);
