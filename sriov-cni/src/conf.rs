@@ -48,6 +48,8 @@ pub(crate) struct Conf {
     pub(crate) mtu: Option<u32>,
     /// Take every multicast frame.
     pub(crate) allmulti: bool,
+    /// The driver that it gets for the pod, whatever it has on the host.
+    pub(crate) driver: Option<&'static str>,
 }
 
 /// Mbit/s; 0 is no guarantee and no limit.
@@ -59,6 +61,9 @@ pub(crate) struct Rate {
 
 /// The smallest MTU that IPv4 can do with (RFC 791), and the kernel lets an Ethernet device have.
 const MIN_MTU: u32 = 68;
+
+/// The driver that can be asked for.
+const VFIO: &str = "vfio-pci";
 
 /// The names that 2017's plugin kept for others in the pod.
 const RESERVED: [&str; 3] = ["eth0", "eth1", "lo"];
@@ -88,6 +93,7 @@ impl Netconf {
             link_state: keys.text("link_state")?.map(link_state).transpose()?,
             mtu: mtu(keys)?,
             allmulti: allmulti(keys, trust)?,
+            driver: driver(keys)?,
         };
         let log = Logging::of(&raw);
         warnings.extend(log.odd_level.map(|found| Warning::LogLevel { found }));
@@ -160,6 +166,15 @@ fn mtu(keys: Keys<'_>) -> Result<Option<u32>, ConfError> {
 fn allmulti(keys: Keys<'_>, trust: Option<bool>) -> Result<bool, ConfError> {
     let wanted = keys.get("allmulti")?.unwrap_or(false);
     if wanted && trust != Some(true) { Err(ConfError::AllmultiWithoutTrust) } else { Ok(wanted) }
+}
+
+/// The one driver that makes no network device and guards the host's memory.
+fn driver(keys: Keys<'_>) -> Result<Option<&'static str>, ConfError> {
+    match keys.text("driver")? {
+        Some(found) if found == VFIO => Ok(Some(VFIO)),
+        Some(found) => Err(ConfError::Driver { found }),
+        None => Ok(None),
+    }
 }
 
 fn ifname(keys: Keys<'_>) -> Result<Option<IfName>, ConfError> {

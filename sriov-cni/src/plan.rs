@@ -1,20 +1,33 @@
 //! The steps from what is to what the configuration asks for, each with its undo.
 //! It must do no I/O: the same configuration and observation always give the same plan.
 
-use attachment::{LinkBefore, MacBefore, Step, Undo};
+use attachment::{DriverBefore, LinkBefore, MacBefore, Step, Undo};
 use netlink::{IfName, MacAddr, ParseIfNameError, VfAttribute};
 
 use crate::conf::{Conf, ConfError};
 use crate::observe::Observed;
 
+/// A driver for the pod, and what the VF has instead of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Binding {
+    pub(crate) driver: &'static str,
+    pub(crate) before: DriverBefore,
+}
+
 /// The steps of an ADD. The PF's side comes first, so that the VF's first frame in the pod is already on its VLAN; the move
 /// comes last, so that undoing from the end takes the VF out of the pod before it loses its VLAN.
-pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<Vec<Step>, ParseIfNameError> {
+pub(crate) fn plan(
+    conf: &Conf,
+    observed: &Observed,
+    binding: Option<Binding>,
+    ifname: &IfName,
+) -> Result<Vec<Step>, ParseIfNameError> {
     let vf = &observed.vf;
     let mut steps = Vec::new();
     if observed.link.as_ref().is_some_and(|link| link.up) {
         // The move takes it down anyway; only a new address needs it down before.
-        steps.push(if conf.mac.is_some() { Step::Down } else { Step::Remember(Undo::Up) });
+        let address = conf.mac.is_some() && binding.is_none();
+        steps.push(if address { Step::Down } else { Step::Remember(Undo::Up) });
     }
     if let Some(vlan) = conf.vlan {
         steps.push(Step::Vf {
@@ -50,7 +63,14 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
         let before = VfAttribute::LinkState(vf.link_state.unwrap_or(netlink::LinkState::Auto));
         steps.push(Step::Vf { set: VfAttribute::LinkState(state), before });
     }
-    if let Some(link) = &observed.link {
+    if let Some(Binding { driver, before }) = binding {
+        // Undone from the end: its own driver first, and then what the link was like that this one makes.
+        if let Some(link) = &observed.link {
+            let before = LinkBefore::of(link, observed.port.clone())?;
+            steps.push(Step::Remember(Undo::Link(before)));
+        }
+        steps.push(Step::Bind { driver, before });
+    } else if let Some(link) = &observed.link {
         let mut before = LinkBefore::of(link, observed.port.clone())?;
         before.pod_name = Some(ifname.clone());
         steps.push(Step::Move { name: ifname.clone(), alias: None, before });
@@ -80,10 +100,10 @@ pub(crate) fn wanted(conf: &Conf) -> Vec<VfAttribute> {
     [vlan, mac, rate, spoofchk, trust, link_state].into_iter().flatten().collect()
 }
 
-/// The MAC to report: the one asked for; for a VF without a link the PF's, where it holds one. `None` for a link that keeps
-/// its own: a driver may give it another on its way into the pod.
-pub(crate) fn reported_mac(conf: &Conf, observed: &Observed) -> Option<MacAddr> {
-    let held = || Some(observed.vf.mac.clone()).filter(|mac| !mac.is_zero() && observed.link.is_none());
+/// The MAC to report: the one asked for; for a VF whose link does not move the PF's, where it holds one. `None` for a link that
+/// keeps its own: a driver may give it another on its way into the pod.
+pub(crate) fn reported_mac(conf: &Conf, observed: &Observed, moves: bool) -> Option<MacAddr> {
+    let held = || Some(observed.vf.mac.clone()).filter(|mac| !mac.is_zero() && !moves);
     conf.mac.clone().or_else(held)
 }
 

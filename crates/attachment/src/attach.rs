@@ -108,7 +108,8 @@ fn foretold(store: &Store, pod: &mut Pod, plan: &Plan) -> Result<Record, (Stage,
         return Err(prepare(Error::Allocated { device: record.device, owner }));
     }
     for undo in &mut record.undo {
-        let Undo::Link(before) = undo else { continue };
+        // Nothing comes into the pod of a link that goes away with its driver.
+        let (Undo::Link(before), Some(_)) = (undo, &plan.link) else { continue };
         // The kernel moves, then renames: a name that is taken would leave the link in the pod under its old one.
         let name = before.pod_name.as_ref().unwrap_or(&record.owner.ifname);
         if is_there(pod.netlink.link_by_name(name)).map_err(|error| (Stage::Move, error))? {

@@ -38,6 +38,39 @@ pub enum Error {
         /// The PF.
         pf: PciAddress,
     },
+    /// A driver that is wanted is not there.
+    #[error("{function}: driver {driver} is not loaded on this node; load it with modprobe {driver}")]
+    NoDriver {
+        /// The function.
+        function: PciAddress,
+        /// The driver.
+        driver: String,
+    },
+    /// The kernel does not let the function change its driver.
+    #[error("{function}: cannot give it to {driver}: writing {path}: {source}")]
+    Driver {
+        /// The function.
+        function: PciAddress,
+        /// The driver that it was to have.
+        driver: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel took the change of drivers, and it has another all the same.
+    #[error(
+        "{function}: driver is {}, wanted {}; the kernel's log says why", found.as_deref().unwrap_or("none"),
+        wanted.as_deref().unwrap_or("none")
+    )]
+    OtherDriver {
+        /// The function.
+        function: PciAddress,
+        /// The driver that it was to have.
+        wanted: Option<String>,
+        /// The one that it has.
+        found: Option<String>,
+    },
     /// A state file cannot be read or written.
     #[error("cannot {action} {path}: {source}")]
     State {
@@ -160,7 +193,7 @@ impl Error {
     /// The CNI code: the one table for both plugins.
     pub fn code(&self) -> cni::Code {
         match self {
-            Self::State { .. } => cni::Code::IO,
+            Self::State { .. } | Self::Driver { .. } => cni::Code::IO,
             Self::IfName(_) => cni::Code::ENVIRONMENT,
             Self::Corrupt { .. } => cni::Code::DECODE,
             Self::Locked { .. } | Self::Allocated { .. } => cni::Code::TRY_AGAIN,

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::driver::DriverBefore;
 use cni::{Args, Request};
 use netlink::{IfName, Link, MacAddr, Netns, NetnsId, ParseIfNameError, SavedNetwork, VfAttribute};
 use pci::PciAddress;
@@ -183,6 +184,8 @@ pub enum Undo {
     Mac(MacBefore),
     /// The link belongs on the host, as it was.
     Link(LinkBefore),
+    /// The driver, for a function that was given to another for the pod.
+    Driver(DriverBefore),
 }
 
 /// An attachment as it is kept on disk.

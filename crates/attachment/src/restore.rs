@@ -3,6 +3,7 @@
 
 use netlink::{Link, LinkChange, Vf, VfAttribute};
 
+use crate::driver;
 use crate::error::Error;
 use crate::host::Host;
 use crate::mac;
@@ -56,6 +57,15 @@ pub(crate) fn restore(host: &mut Host, store: Option<&Store>, record: &Record) -
                     return restored;
                 }
             },
+            Undo::Driver(before) => {
+                let back = record.function.map(|function| driver::restore(host, function, before));
+                if let Some(Err(error)) = back {
+                    // The pod may still have it: the same.
+                    restored.errors.push(error);
+                    return restored;
+                }
+                Ok(())
+            }
             Undo::Vf(before) => record.pf.map_or(Ok(()), |pf| restore_vf(host, pf, before)),
             Undo::Mac(before) => mac::restore(host, record.pf, home.as_ref(), before),
             Undo::Network(saved) => {

@@ -8,7 +8,7 @@ use netlink::{Group, Link, LinkChange, Netlink, Netns, Watch};
 
 use crate::error::Error;
 use crate::host::{Device, Host};
-use crate::record::{LinkBefore, Record};
+use crate::record::{LinkBefore, Record, Undo};
 use crate::restore::Restored;
 
 /// How long the kernel may take to give a dead namespace's links back (`cleanup_net` of its `net_namespace.c`), which it
@@ -86,6 +86,10 @@ struct Way<'a> {
 impl Way<'_> {
     /// The pod's namespace, where it is still the one that was recorded.
     fn pod(&self, host: &Host) -> Result<Option<Netlink>, Error> {
+        if self.record.undo.iter().any(|undo| matches!(undo, Undo::Driver(_))) {
+            // It went to another driver, not into the pod.
+            return Ok(None);
+        }
         match Netns::open(&self.record.sandbox.path) {
             // The path of a dead process may be one of the host's by now.
             Ok(netns) if netns.id() == host.netns.id() => Ok(None),

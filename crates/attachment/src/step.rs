@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use netlink::{IfName, Link, LinkChange, MacAddr, Netlink, Netns, VfAttribute};
 
+use crate::driver::{self, DriverBefore};
 use crate::error::Error;
 use crate::host::Host;
 use crate::journal::Journal;
@@ -42,6 +43,13 @@ pub enum Step {
         /// The link as it was.
         before: LinkBefore,
     },
+    /// Gives the function to another driver; its link, where it has one, goes away with that.
+    Bind {
+        /// The driver.
+        driver: &'static str,
+        /// The one that it had.
+        before: DriverBefore,
+    },
 }
 
 impl Step {
@@ -53,6 +61,7 @@ impl Step {
             Self::Vf { before, .. } => Undo::Vf(before.clone()),
             Self::Mac { before, .. } => Undo::Mac(before.clone()),
             Self::Move { before, .. } => Undo::Link(before.clone()),
+            Self::Bind { before, .. } => Undo::Driver(before.clone()),
         }
     }
 }
@@ -108,6 +117,9 @@ pub(crate) fn apply(
             continue;
         }
         let configure = |error| (Stage::Configure, error);
+        if matches!(step, Step::Bind { .. }) {
+            drop(at_pf.take());
+        }
         if at_pf.is_none() && matches!(step, Step::Vf { .. } | Step::Mac { .. }) {
             at_pf = journal.lock_pf().map_err(configure)?;
         }
@@ -138,6 +150,9 @@ fn change(step: &Step, host: &mut Host, link: Option<&Link>, journal: &mut Journ
             let assigned = before.admin.as_ref().is_some_and(|admin| !admin.is_zero());
             let note = |refused| journal.set_locked(refused || *trusted && assigned);
             crate::mac::set(host, pf, link, mac, note)
+        }
+        Step::Bind { driver, .. } => {
+            journal.record().function.map_or(Ok(()), |function| driver::bind(host, function, driver))
         }
         Step::Remember(_) | Step::Move { .. } => Ok(()),
     }

@@ -3,17 +3,18 @@
 
 use std::path::Path;
 
-use attachment::{Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
+use attachment::{DriverBefore, Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
 use cni::log::{self, Level};
 use cni::{Interface, Outcome, Request};
 use netlink::{IfName, Netns};
+use pci::Function;
 
 use crate::cache;
 use crate::choose::choose;
 use crate::conf::{self, Conf, ConfError, Netconf};
 use crate::error::Error;
 use crate::observe::Observed;
-use crate::plan::{fits, plan, reported_mac};
+use crate::plan::{Binding, fits, plan, reported_mac};
 
 pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Outcome, Error> {
     let Netconf { vf, conf, ifname, warnings } = Netconf::read(request)?;
@@ -25,11 +26,20 @@ pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Out
     let mut host = Host::open(paths)?;
     let (observed, _lock) = choose(request, store, &mut host, &vf)?;
     fits(&conf, &observed)?;
-    let planned = make_plan(request, &conf, ifname, &observed, &netns)?;
+    let binding = binding(&host, &conf, &observed)?;
+    let planned = make_plan(request, &conf, ifname, &observed, binding, &netns)?;
     let attached = attachment::attach(request, store, &mut host, netns, &planned);
     attached.map_err(|error| {
         Error::attach(error, &request.ifname, &observed.pf_link.name, planned.record.ipam.as_deref())
     })
+}
+
+/// What is to be done about the VF's driver; nothing where it has the one that is asked for.
+fn binding(host: &Host, conf: &Conf, observed: &Observed) -> Result<Option<Binding>, Error> {
+    let Function { address, driver: found, .. } = &observed.function;
+    let Some(driver) = conf.driver.filter(|driver| found.as_deref() != Some(driver)) else { return Ok(None) };
+    let before = DriverBefore::of(host, *address, driver)?;
+    Ok(Some(Binding { driver, before }))
 }
 
 fn make_plan(
@@ -37,17 +47,19 @@ fn make_plan(
     conf: &Conf,
     ifname: Option<IfName>,
     observed: &Observed,
+    binding: Option<Binding>,
     netns: &Netns,
 ) -> Result<Plan, Error> {
     let owner = Owner::of(request).map_err(Error::IfName)?;
     let name = ifname.unwrap_or_else(|| owner.ifname.clone());
-    let steps = plan(conf, observed, &name).map_err(Error::IfName)?;
+    let moving = observed.link.as_ref().filter(|_| binding.is_none());
+    let steps = plan(conf, observed, binding, &name).map_err(Error::IfName)?;
     let ipam = request.conf.ipam.clone();
     let device = observed.function.address.to_string();
     let link = observed.link.as_ref().unwrap_or(&observed.pf_link);
     let interface = Interface {
         name: name.to_string(),
-        mac: reported_mac(conf, observed).map(|mac| mac.to_string()).unwrap_or_default(),
+        mac: reported_mac(conf, observed, moving.is_some()).map(|mac| mac.to_string()).unwrap_or_default(),
         mtu: conf.mtu.unwrap_or(link.mtu),
         sandbox: netns.path().display().to_string(),
         pci_id: device.clone(),
@@ -67,7 +79,7 @@ fn make_plan(
             undo: steps.iter().map(Step::undo).collect(),
         },
         steps,
-        link: observed.link.clone(),
+        link: moving.cloned(),
         interface,
         inherited: Outcome { addressless: conf::is_addressless(&request.conf.raw), ..Outcome::default() },
         dns: None,

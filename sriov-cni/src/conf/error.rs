@@ -55,6 +55,10 @@ pub(crate) enum ConfError {
     #[error("mtu {mtu} is above the {found} of the PF {pf}; raise the PF's first")]
     MtuAbovePf { mtu: u32, pf: String, found: u32 },
     #[error(
+        "driver {found:?} cannot be bound for a pod: wanted \"vfio-pci\", or no driver key to take the VF as it is"
+    )]
+    Driver { found: String },
+    #[error(
         "allmulti needs \"trust\": \"on\": a PF passes no foreign multicast to a VF that it does not trust"
     )]
     AllmultiWithoutTrust,

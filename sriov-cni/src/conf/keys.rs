@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::error::ConfError;
 
 /// The keys of ours.
-pub(crate) const OURS: [&str; 19] = [
+pub(crate) const OURS: [&str; 20] = [
     "deviceID",
     "pciBusID",
     "vlan",
@@ -22,6 +22,7 @@ pub(crate) const OURS: [&str; 19] = [
     "max_tx_rate",
     "mtu",
     "allmulti",
+    "driver",
     "strict",
     "logLevel",
     "logFile",

@@ -171,6 +171,16 @@ fn what_runtimes_and_the_go_plugin_add_is_known() {
 }
 
 #[test]
+fn one_driver_can_be_bound_for_a_pod() {
+    assert_eq!(conf(json!({})).driver, None);
+    assert_eq!(conf(json!({"driver": "vfio-pci"})).driver, Some("vfio-pci"));
+    assert_eq!(
+        error(json!({"driver": "igb_uio"})),
+        r#"driver "igb_uio" cannot be bound for a pod: wanted "vfio-pci", or no driver key to take the VF as it is"#
+    );
+}
+
+#[test]
 fn the_link_in_the_pod() {
     let all = conf(json!({"mtu": 9000, "allmulti": true, "trust": "on"}));
     assert_eq!((all.mtu, all.allmulti), (Some(9000), true));

@@ -69,13 +69,13 @@ fn net1() -> IfName {
 
 #[test]
 fn what_is_not_asked_for_is_not_touched() {
-    let steps = plan(&bare(), &observed(Some(kernel_vf(false))), &net1()).unwrap();
+    let steps = plan(&bare(), &observed(Some(kernel_vf(false))), None, &net1()).unwrap();
     assert!(matches!(steps[..], [Step::Remember(Undo::Mac(_)), Step::Move { .. }]), "{steps:?}");
 }
 
 #[test]
 fn every_change_carries_what_was_before() {
-    let undo: Vec<Undo> = plan(&everything(), &observed(Some(kernel_vf(true))), &net1())
+    let undo: Vec<Undo> = plan(&everything(), &observed(Some(kernel_vf(true))), None, &net1())
         .unwrap()
         .iter()
         .map(Step::undo)
@@ -100,16 +100,16 @@ fn every_change_carries_what_was_before() {
 
 #[test]
 fn a_vf_under_a_userspace_driver_stays_where_it_is() {
-    let steps = plan(&everything(), &observed(None), &net1()).unwrap();
+    let steps = plan(&everything(), &observed(None), None, &net1()).unwrap();
     assert!(!steps.iter().any(|step| matches!(step, Step::Move { .. } | Step::Down)), "{steps:?}");
     assert_eq!(steps.len(), 6);
 }
 
 #[test]
 fn the_reported_mac_is_the_one_that_will_be_seen() {
-    assert_eq!(reported_mac(&everything(), &observed(Some(kernel_vf(false)))), everything().mac);
-    assert_eq!(reported_mac(&bare(), &observed(Some(kernel_vf(false)))), None);
-    assert_eq!(reported_mac(&bare(), &observed(None)), None);
+    assert_eq!(reported_mac(&everything(), &observed(Some(kernel_vf(false))), true), everything().mac);
+    assert_eq!(reported_mac(&bare(), &observed(Some(kernel_vf(false))), true), None);
+    assert_eq!(reported_mac(&bare(), &observed(None), false), None);
 }
 
 #[test]
@@ -120,4 +120,17 @@ fn an_mtu_above_the_pfs_is_found_out_first() {
     assert_eq!((fits(None), fits(Some(1500))), (Ok(()), Ok(())));
     let refused = "mtu 1501 is above the 1500 of the PF eth0; raise the PF's first";
     assert_eq!(fits(Some(1501)), Err(refused.to_owned()));
+}
+
+#[test]
+fn a_vf_that_is_bound_for_the_pod_is_given_back_driver_first() {
+    let before = DriverBefore { driver: Some("igbvf".into()), only: None };
+    let binding = Binding { driver: "vfio-pci", before: before.clone() };
+    let steps = plan(&everything(), &observed(Some(kernel_vf(true))), Some(binding), &net1()).unwrap();
+    assert!(!steps.iter().any(|step| matches!(step, Step::Move { .. } | Step::Down)));
+    assert_eq!(steps.last(), Some(&Step::Bind { driver: "vfio-pci", before: before.clone() }));
+    let undo: Vec<Undo> = steps.iter().map(Step::undo).collect();
+    let [.., Undo::Link(link), Undo::Driver(driver)] = &undo[..] else { panic!("{undo:?}") };
+    assert_eq!((link.name.as_str(), driver), ("eth5", &before));
+    assert_eq!(undo[0], Undo::Up);
 }
