@@ -11,7 +11,7 @@ use crate::device_info::cdi::Cdi;
 use crate::device_info::{CdiError, Host};
 use crate::explain;
 use crate::inventory;
-use crate::kubelet::{self, Kubelet};
+use crate::kubelet::{self, Folder};
 use crate::metrics::Metrics;
 use crate::pool::Grants;
 
@@ -53,9 +53,6 @@ pub enum Error {
         /// Why.
         source: kubelet::Error,
     },
-    /// The kubelet's return would go unnoticed.
-    #[error(transparent)]
-    Watch(#[from] kubelet::WatchError),
     /// A path that cannot be made absolute, or no signals.
     #[error("cannot {doing}: {source}")]
     System {
@@ -67,15 +64,15 @@ pub enum Error {
 }
 
 impl Error {
+    fn needs_new_container(&self) -> bool {
+        matches!(self, Self::Front { source: kubelet::Error::Orphaned { .. }, .. })
+    }
+
     /// 2 where the command line or the configuration is to be changed, 1 where the node is.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Cdi(CdiError::Vendor { .. }) | Self::Config(_) | Self::NoPool(_) | Self::Unknown(_) => 2,
-            Self::Cdi(CdiError::Write { .. })
-            | Self::Scan(_)
-            | Self::Front { .. }
-            | Self::Watch(_)
-            | Self::System { .. } => 1,
+            Self::Cdi(CdiError::Write { .. }) | Self::Scan(_) | Self::Front { .. } | Self::System { .. } => 1,
         }
     }
 }
@@ -87,7 +84,8 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let metrics = Metrics::new();
     let reconciler = left_behind::reconciler(options, &metrics).await;
     let sources = left_behind::sources(options);
-    let mut world = World::new(options, sources, host.grants.clone(), reconciler.unclean(), metrics).await?;
+    let mut world =
+        World::new(options, sources, host.grants.clone(), reconciler.unclean(), metrics.clone()).await?;
     // The kubelet is told of our sockets by their full path.
     let root = absolute(&options.kubelet_root)
         .map_err(|source| Error::System { doing: "make --kubelet-root absolute", source })?;
@@ -98,15 +96,18 @@ pub async fn run(options: &Options) -> Result<(), Error> {
         let offering = world.pools().iter().filter(|pool| !pool.devices.is_empty());
         cdi.remove_others(&offering.map(|pool| &*pool.config).collect::<Vec<_>>());
     }
-    let mut fronts = Fronts::new(Kubelet::find(&root), host);
-    if let Some(error) = fronts.show(world.pools(), world.holds()).await.into_iter().next() {
+    let mut fronts = Fronts::new(Folder::follow(&root), host, metrics);
+    if let Some(error) = fronts.show(world.pools(), world.holds()).into_iter().next() {
         return Err(error);
     }
     let name = loop {
         let stir = tokio::select! {
             name = signals.next() => break name,
             error = fronts.failed() => {
-                tracing::error!("{error}; it is opened again");
+                if error.needs_new_container() {
+                    return Err(error);
+                }
+                tracing::error!("{error}; it is opened again when something changes");
                 continue;
             }
             stir = world.stirred() => stir,
@@ -114,7 +115,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
         if world.look(stir).await {
             reconciler.wake();
         }
-        for error in fronts.show(world.pools(), world.holds()).await {
+        for error in fronts.show(world.pools(), world.holds()) {
             tracing::error!("{error}; trying again in {:?} at the latest", options.rescan_interval);
         }
     };

@@ -3,25 +3,32 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use kubelet_api::device_plugin::DevicePluginOptions;
 use tokio::sync::watch;
 
 use crate::config::Resource;
 use crate::device_info::Host;
+use crate::metrics::{Metrics, Registration};
 use crate::pool::Pool;
 
+mod backoff;
+mod contact;
+mod folder;
 mod register;
-mod restarts;
 mod server;
 mod socket;
 
+pub use folder::Folder;
 pub use register::Error as RegisterError;
 pub(crate) use register::deepest;
-pub use restarts::{Error as WatchError, Restarts};
 pub use socket::Error as SocketError;
 
+use backoff::Backoff;
+use contact::Contact;
+use folder::Place;
 use server::{Running, Service};
+use socket::Fate;
 
 /// How this node's kubelet learns of plugins.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,21 +62,48 @@ pub enum Error {
         /// Why.
         source: tonic::transport::Error,
     },
+    /// A container's mount of a folder that the host has no more.
+    #[error(
+        "the host has removed {dir}, and a container keeps the folder that it was started with; ending, to be started \
+         with the new one"
+    )]
+    Orphaned {
+        /// The folder.
+        dir: PathBuf,
+    },
+}
+
+impl Error {
+    /// Whether trying again is of no use.
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Orphaned { .. } | Self::Socket(SocketError::TooLong { .. }))
+    }
 }
 
 /// One pool's place in front of the kubelet.
 #[derive(Clone, Debug)]
 pub struct Front {
-    kubelet: Kubelet,
+    folder: Folder,
     pool: watch::Receiver<Arc<Pool>>,
     host: Arc<Host>,
+    metrics: Metrics,
 }
 
-/// A front that serves, and of which the kubelet can know.
+/// A pool that is served and of which the kubelet can know.
 #[derive(Debug)]
-pub struct Open {
-    front: Front,
+struct Open {
     running: Running,
+    contact: Contact,
+    place: Place,
+    options: DevicePluginOptions,
+}
+
+/// Why a pool is not served as it was any more.
+enum End {
+    /// Nobody will change the pool again.
+    Over,
+    /// It is to be opened anew, because of this.
+    Again(&'static str),
 }
 
 impl Kubelet {
@@ -98,79 +132,173 @@ pub fn check_socket_path(kubelet: &Kubelet, resource: &Resource) -> Result<(), S
 
 impl Front {
     /// A front for a pool, which may change; it ends when the sender is dropped.
-    pub fn new(kubelet: Kubelet, pool: watch::Receiver<Arc<Pool>>, host: Arc<Host>) -> Self {
-        Self { kubelet, pool, host }
+    pub fn new(folder: Folder, pool: watch::Receiver<Arc<Pool>>, host: Arc<Host>, metrics: Metrics) -> Self {
+        Self { folder, pool, host, metrics }
+    }
+
+    /// Serves until the pool's sender is dropped, whatever becomes of the kubelet and its folder. The only errors are
+    /// those that another attempt cannot change.
+    pub async fn serve(mut self) -> Result<(), Error> {
+        let resource = self.pool.borrow().config.resource.clone();
+        let mut backoff = Backoff::default();
+        let served = loop {
+            let mut pool = self.pool.clone();
+            // What was opened and not kept is closed by being dropped.
+            let opened = tokio::select! {
+                () = over(&mut pool) => break Ok(()),
+                opened = self.open() => opened,
+            };
+            let place = match opened {
+                Ok(mut open) => {
+                    let end = self.keep(&mut open).await;
+                    let Open { running, contact, place, .. } = open;
+                    contact.close();
+                    if contact.has_listened() {
+                        backoff.reset();
+                    }
+                    running.stop().await;
+                    match end {
+                        Ok(End::Over) => break Ok(()),
+                        Ok(End::Again(why)) => tracing::info!("pool {resource}: {why}; registering again"),
+                        Err(error) => tracing::error!("pool {resource}: {error}; opening it again"),
+                    }
+                    if contact.has_listened() {
+                        continue;
+                    }
+                    Some(place)
+                }
+                Err(error) if error.is_final() => break Err(error),
+                Err(error) => {
+                    if backoff.worth_a_word() {
+                        tracing::warn!("pool {resource}: {error}; trying again");
+                    }
+                    self.metrics.registration(&resource, Registration::of(error));
+                    self.folder.place()
+                }
+            };
+            tokio::select! {
+                () = over(&mut pool) => break Ok(()),
+                () = tokio::time::sleep(backoff.next()) => {}
+                () = self.folder.moved(place.as_ref()) => backoff.reset(),
+            }
+        };
+        self.metrics.forget(&resource);
+        served
     }
 
     /// Binds, serves, and only then tells the kubelet, which may dial before it answers.
-    pub async fn open(self) -> Result<Open, Error> {
-        let running = self.start().await?;
-        Ok(Open { front: self, running })
-    }
-
-    async fn start(&self) -> Result<Running, Error> {
-        let resource = self.pool.borrow().config.resource.clone();
-        let (listener, socket) = socket::bind(&self.kubelet.dir().join(resource.socket_name()))?;
-        let service = Service::new(self.pool.clone(), self.host.clone(), socket.path().to_owned());
+    async fn open(&mut self) -> Result<Open, Error> {
+        let (resource, options) = {
+            let pool = self.pool.borrow();
+            (pool.config.resource.clone(), server::options(&pool))
+        };
+        let contact = Contact::new(resource.clone(), self.metrics.clone());
+        contact.is(Registration::Waiting("the kubelet's folder is not there".to_owned()));
+        let place = loop {
+            match self.folder.place() {
+                Some(place) => break place,
+                None => self.folder.moved(None).await,
+            }
+        };
+        let dir = place.kubelet.dir();
+        if place.orphaned {
+            return Err(Error::Orphaned { dir: dir.to_owned() });
+        }
+        contact.is(Registration::Waiting("the kubelet has not asked for it".to_owned()));
+        let (listener, socket) = socket::bind(&dir.join(resource.socket_name()))?;
+        let service = Service {
+            pool: self.pool.clone(),
+            host: self.host.clone(),
+            metrics: self.metrics.clone(),
+            contact: contact.clone(),
+            socket: socket.path().to_owned(),
+        };
         let running = Running::start(listener, socket, service);
-        if let Kubelet::MustBeTold { dir } = &self.kubelet {
-            register::register(dir, &resource).await?;
+        if let Kubelet::MustBeTold { dir } = &place.kubelet {
+            // As the Go plugin, which has none.
+            let said = Some(options).filter(|options| *options != DevicePluginOptions::default());
+            register::register(dir, &resource, resource.socket_name(), said).await?;
+            contact.is(Registration::Registered);
         }
-        Ok(running)
+        Ok(Open { running, contact, place, options })
     }
 
-    /// Starts again until it works: a kubelet that has just come back may not listen yet.
-    async fn restart(&self, restarts: &mut Restarts) -> Running {
-        const LONGEST: Duration = Duration::from_secs(30);
-        // The kubelet's socket is there a moment before the kubelet listens.
-        let mut pause = Duration::from_millis(20);
+    /// Waits for what makes it necessary to open again, or for the end.
+    async fn keep(&mut self, open: &mut Open) -> Result<End, Error> {
+        let Open { running, contact, place, options } = open;
+        let (mut pool, mut folder) = (self.pool.clone(), self.folder.clone());
+        // Two processes must not take the name from each other for ever: the later one has it.
+        let mut taken = false;
         loop {
-            match self.start().await {
-                Ok(running) => return running,
-                Err(error) => tracing::warn!("{error}; trying again in {pause:?}"),
-            }
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = restarts.next() => {}
+                changed = pool.changed() => match changed {
+                    Err(_) => return Ok(End::Over),
+                    // The kubelet asks for them once.
+                    Ok(()) if server::options(&pool.borrow()) != *options => {
+                        return Ok(End::Again("its options are others now"));
+                    }
+                    Ok(()) => {}
+                },
+                ended = running.ended() => {
+                    let socket = running.socket().path().to_owned();
+                    return ended
+                        .map(|()| End::Again("its server has ended"))
+                        .map_err(|source| Error::Server { socket, source });
+                }
+                () = forgotten(contact, &self.folder), if !taken => return Ok(End::Again("the kubelet has let go of it")),
+                () = folder.stirred() => {
+                    if folder.place().as_ref() != Some(&*place) {
+                        return Ok(End::Again("the kubelet or its folder is another one now"));
+                    }
+                    match running.socket().fate() {
+                        Fate::Ours => {}
+                        Fate::Gone => return Ok(End::Again("its socket was removed")),
+                        Fate::Taken if taken => {}
+                        Fate::Taken => {
+                            taken = true;
+                            tracing::warn!(
+                                "another process has put its socket in the place of {}; waiting for it to go",
+                                running.socket().path().display()
+                            );
+                        }
+                    }
+                }
             }
-            pause = LONGEST.min(pause * 2);
         }
-    }
-
-    /// Ends when nobody will change the pool any more.
-    async fn over(&self) {
-        let mut pool = self.pool.clone();
-        while pool.changed().await.is_ok() {}
     }
 }
 
-impl Open {
-    /// Serves until the pool's sender is dropped. A kubelet that comes back has removed our socket and forgotten us
-    /// (`pkg/kubelet/cm/devicemanager`), so the front opens again.
-    pub async fn keep(mut self, mut restarts: Restarts) -> Result<(), Error> {
-        loop {
-            tokio::select! {
-                () = self.front.over() => {
-                    self.running.stop().await;
-                    return Ok(());
-                }
-                ended = self.running.ended() => {
-                    let socket = self.running.path().to_owned();
-                    return ended.map_err(|source| Error::Server { socket, source });
-                }
-                () = restarts.next() => {}
+/// Waits until nobody will change the pool any more.
+async fn over(pool: &mut watch::Receiver<Arc<Pool>>) {
+    while pool.changed().await.is_ok() {}
+}
+
+/// Waits until a kubelet that is there does not listen any more although it has. One that is away is waited for, since it
+/// looks at our socket when it comes back, or else makes its own anew.
+async fn forgotten(contact: &Contact, folder: &Folder) {
+    let mut folder = folder.clone();
+    let mut backoff = Backoff::default();
+    contact.heard().await;
+    loop {
+        contact.silence().await;
+        if folder.kubelet_listens() == Some(true) {
+            return;
+        }
+        tokio::select! {
+            () = contact.heard() => backoff.reset(),
+            () = folder.stirred() => {}
+            () = tokio::time::sleep(backoff.next()) => if folder.kubelet_listens().is_none() { return },
+        }
+    }
+}
+
+impl Registration {
+    fn of(error: Error) -> Self {
+        match error {
+            Error::Register(RegisterError::Refused { source, .. }) => {
+                Self::Refused(source.message().to_owned())
             }
-            tracing::info!(
-                "the kubelet is back; registering {} again",
-                self.front.pool.borrow().config.resource
-            );
-            let Self { front, running } = self;
-            drop(running);
-            let running = tokio::select! {
-                () = front.over() => return Ok(()),
-                running = front.restart(&mut restarts) => running,
-            };
-            self = Self { front, running };
+            error => Self::Failed(error.to_string()),
         }
     }
 }

@@ -121,15 +121,16 @@ impl Metrics {
         self.status().configuration(generation, wrong);
     }
 
-    /// Where a pool stands with the kubelet now: the end of an attempt is counted, waiting is not.
+    /// Where a pool stands with the kubelet now. What it was already is not counted again, and waiting never.
     pub fn registration(&self, resource: &Resource, state: Registration) {
         let name = resource.to_string();
         let label = ResourceLabel { resource: name.clone() };
         self.0.registered.get_or_create(&label).set(i64::from(state == Registration::Registered));
-        if let Some(outcome) = state.outcome() {
+        let outcome = state.outcome();
+        let changed = self.status().registration(resource, state);
+        if let Some(outcome) = outcome.filter(|_| changed) {
             self.0.registrations.get_or_create(&RegistrationLabels { resource: name, outcome }).inc();
         }
-        self.status().registration(resource, state);
     }
 
     /// The pool is not served any more.
@@ -150,7 +151,8 @@ impl Metrics {
             let resource = pool.config.resource.to_string();
             for device in &pool.devices {
                 let numa_node = device.function.numa_node.map(|node| node.to_string()).unwrap_or_default();
-                let labels = DeviceLabels { resource: resource.clone(), state: "healthy", numa_node };
+                let state = if pool.is_healthy(device) { "healthy" } else { "unhealthy" };
+                let labels = DeviceLabels { resource: resource.clone(), state, numa_node };
                 self.0.devices.get_or_create(&labels).inc();
             }
         }

@@ -10,15 +10,15 @@ use tokio::task::JoinSet;
 use super::Error;
 use crate::config::Resource;
 use crate::device_info::Host;
-use crate::kubelet::{self, Front, Kubelet, Restarts};
+use crate::kubelet::{Folder, Front};
+use crate::metrics::Metrics;
 use crate::pool::{Holds, Pool};
 
 /// The fronts at work, and the channels that feed them.
 pub(super) struct Fronts {
-    kubelet: Kubelet,
+    folder: Folder,
     host: Arc<Host>,
-    /// Made with the first front: without one nobody needs the kubelet.
-    restarts: Option<Restarts>,
+    metrics: Metrics,
     open: BTreeMap<Resource, watch::Sender<Arc<Pool>>>,
     /// Pools that are no more, whose CDI files are there for the pods that hold their devices.
     retired: BTreeMap<Resource, Arc<Pool>>,
@@ -26,11 +26,11 @@ pub(super) struct Fronts {
 }
 
 impl Fronts {
-    pub(super) fn new(kubelet: Kubelet, host: Host) -> Self {
+    pub(super) fn new(folder: Folder, host: Host, metrics: Metrics) -> Self {
         Self {
-            kubelet,
+            folder,
             host: Arc::new(host),
-            restarts: None,
+            metrics,
             open: BTreeMap::new(),
             retired: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -40,7 +40,7 @@ impl Fronts {
     /// Shows the kubelet these pools and no others. A pool that is shown already keeps its socket and its stream, and sends
     /// only where its list has changed; one that never had a device is not shown; one that is no more sends an empty list
     /// and ends. All is done that can be, and what could not is tried again the next time.
-    pub(super) async fn show(&mut self, pools: &[Arc<Pool>], holds: &Holds) -> Vec<Error> {
+    pub(super) fn show(&mut self, pools: &[Arc<Pool>], holds: &Holds) -> Vec<Error> {
         let mut errors = Vec::new();
         self.retire(pools);
         errors.extend(self.clear_away(pools, holds).err());
@@ -53,27 +53,23 @@ impl Fronts {
         }
         for pool in pools {
             if !pool.devices.is_empty() && !self.open.contains_key(&pool.config.resource) {
-                errors.extend(self.open(pool.clone()).await.err());
+                errors.extend(self.open(pool.clone()).err());
             }
         }
         errors
     }
 
-    async fn open(&mut self, pool: Arc<Pool>) -> Result<(), Error> {
-        let restarts = match &self.restarts {
-            Some(restarts) => restarts.clone(),
-            None => self.restarts.insert(watch_kubelet(&self.kubelet)?).clone(),
-        };
-        self.host.specify(&pool)?;
+    fn open(&mut self, pool: Arc<Pool>) -> Result<(), Error> {
         let resource = pool.config.resource.clone();
-        let (sender, receiver) = watch::channel(pool);
         let failed = |source| Error::Front { resource: resource.clone(), source };
-        let front = Front::new(self.kubelet.clone(), receiver, self.host.clone());
-        let open = front.open().await.map_err(failed)?;
+        self.folder.check(&resource).map_err(|error| failed(error.into()))?;
+        self.host.specify(&pool)?;
+        let (sender, receiver) = watch::channel(pool);
+        let front = Front::new(self.folder.clone(), receiver, self.host.clone(), self.metrics.clone());
         self.open.insert(resource.clone(), sender);
         self.tasks.spawn(async move {
-            let kept = open.keep(restarts).await;
-            (resource.clone(), kept.map_err(|source| Error::Front { resource, source }))
+            let served = front.serve().await;
+            (resource.clone(), served.map_err(|source| Error::Front { resource, source }))
         });
         Ok(())
     }
@@ -142,11 +138,4 @@ fn update(front: &watch::Sender<Arc<Pool>>, pool: &Arc<Pool>, host: &Host) -> Re
         !pool.lists_as(&before)
     });
     Ok(specified?)
-}
-
-fn watch_kubelet(kubelet: &Kubelet) -> Result<Restarts, kubelet::WatchError> {
-    match kubelet {
-        Kubelet::Watches { .. } => Ok(Restarts::none()),
-        Kubelet::MustBeTold { dir } => Restarts::watch(dir),
-    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kubelet_api::device_plugin::registration_client::RegistrationClient;
-use kubelet_api::device_plugin::{RegisterRequest, VERSION};
+use kubelet_api::device_plugin::{DevicePluginOptions, RegisterRequest, VERSION};
 use tonic::transport::Endpoint;
 
 use crate::config::Resource;
@@ -41,17 +41,21 @@ pub enum Error {
 }
 
 /// Announces the socket of a resource, which is in the same folder as the kubelet's.
-pub(super) async fn register(dir: &Path, resource: &Resource) -> Result<(), Error> {
+pub(super) async fn register(
+    dir: &Path,
+    resource: &Resource,
+    endpoint: String,
+    options: Option<DevicePluginOptions>,
+) -> Result<(), Error> {
     let socket = dir.join(KUBELET_SOCKET);
     let unreachable = |source| Error::Unreachable { socket: socket.clone(), source };
-    let endpoint = Endpoint::try_from(format!("unix://{}", socket.display())).map_err(unreachable)?;
-    let channel =
-        endpoint.connect_timeout(PATIENCE).timeout(PATIENCE).connect().await.map_err(unreachable)?;
+    let to = Endpoint::try_from(format!("unix://{}", socket.display())).map_err(unreachable)?;
+    let channel = to.connect_timeout(PATIENCE).timeout(PATIENCE).connect().await.map_err(unreachable)?;
     let request = RegisterRequest {
         version: VERSION.to_owned(),
-        endpoint: resource.socket_name(),
+        endpoint,
         resource_name: resource.to_string(),
-        options: None,
+        options,
     };
     RegistrationClient::new(channel)
         .register(request)

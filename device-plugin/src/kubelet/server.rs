@@ -1,10 +1,9 @@
 //! The gRPC services of one pool: `DevicePlugin`, and `Registration` for a kubelet that looks for plugins.
 //! It must not hold state of its own: the pool is the last one in the channel, the host is asked each time.
 
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kubelet_api::device_plugin::device_plugin_server::{DevicePlugin, DevicePluginServer};
 use kubelet_api::device_plugin::{
@@ -18,49 +17,51 @@ use kubelet_api::plugin_registration::{
     DEVICE_PLUGIN, InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse,
 };
 use tokio::net::UnixListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::{UnixListenerStream, WatchStream};
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::Server;
 use tonic::{Code, Request, Response, Status};
 
+use super::contact::Contact;
 use super::socket::Socket;
 use crate::device_info::cdi::Names;
 use crate::device_info::{Error, Grant, Host, Node};
+use crate::metrics::{Metrics, Registration as Outcome};
 use crate::pool::Pool;
 
 /// What answers for one pool.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
-    pool: watch::Receiver<Arc<Pool>>,
-    host: Arc<Host>,
-    socket: PathBuf,
+    pub(super) pool: watch::Receiver<Arc<Pool>>,
+    pub(super) host: Arc<Host>,
+    pub(super) metrics: Metrics,
+    pub(super) contact: Contact,
+    pub(super) socket: PathBuf,
 }
 
-/// A server at work. Dropped, it is gone at once with its socket.
+/// A server at work. Dropped, it ends with its streams, and its socket is gone at once.
 #[derive(Debug)]
 pub(super) struct Running {
     task: JoinHandle<Result<(), tonic::transport::Error>>,
-    stop: Option<oneshot::Sender<()>>,
     socket: Socket,
+    /// Whoever waits for its end ends with it.
+    open: watch::Sender<()>,
 }
 
 impl Running {
     pub(super) fn start(listener: UnixListener, socket: Socket, service: Service) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (open, closed) = watch::channel(());
+        let service = Serving { service, closed: closed.clone() };
         let server = Server::builder()
             .add_service(DevicePluginServer::new(service.clone()))
             .add_service(RegistrationServer::new(service))
-            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async {
-                // Stopped, or the one who could stop it is gone: the same.
-                let _ = stopped.await;
-            });
-        Self { task: tokio::spawn(server), stop: Some(stop), socket }
+            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), over(closed));
+        Self { task: tokio::spawn(server), socket, open }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        self.socket.path()
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// When the server has ended by itself.
@@ -69,13 +70,11 @@ impl Running {
         (&mut self.task).await.unwrap_or(Ok(()))
     }
 
-    /// Lets calls end, and streams whose pool is gone, but does not wait for a kubelet that hangs.
+    /// Ends the streams and lets calls end, but does not wait for a kubelet that hangs.
     pub(super) async fn stop(mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
+        self.open = watch::Sender::new(());
         if tokio::time::timeout(Duration::from_secs(1), self.ended()).await.is_err() {
-            tracing::debug!("{}: calls did not end in time", self.path().display());
+            tracing::debug!("{}: calls did not end in time", self.socket.path().display());
         }
     }
 }
@@ -86,11 +85,41 @@ impl Drop for Running {
     }
 }
 
-impl Service {
-    pub(super) fn new(pool: watch::Receiver<Arc<Pool>>, host: Arc<Host>, socket: PathBuf) -> Self {
-        Self { pool, host, socket }
-    }
+/// Waits until the other side of the channel is dropped.
+async fn over(mut channel: watch::Receiver<()>) {
+    while channel.changed().await.is_ok() {}
+}
 
+/// A service, and whether its server is still open.
+#[derive(Clone, Debug)]
+struct Serving {
+    service: Service,
+    closed: watch::Receiver<()>,
+}
+
+impl Serving {
+    /// Sends the list now, and again when it is another, until the pool, the client or the server is gone.
+    async fn send_lists(self, client: mpsc::Sender<Result<ListAndWatchResponse, Status>>) {
+        let Self { service: Service { mut pool, contact, .. }, closed } = self;
+        let _listening = contact.listen();
+        let gone = over(closed);
+        tokio::pin!(gone);
+        loop {
+            let list = list(&pool.borrow_and_update());
+            tokio::select! {
+                sent = client.send(Ok(list)) => if sent.is_err() { return },
+                () = &mut gone => return,
+            }
+            tokio::select! {
+                changed = pool.changed() => if changed.is_err() { return },
+                () = client.closed() => return,
+                () = &mut gone => return,
+            }
+        }
+    }
+}
+
+impl Service {
     fn pool(&self) -> Arc<Pool> {
         self.pool.borrow().clone()
     }
@@ -114,20 +143,21 @@ impl Service {
 }
 
 #[tonic::async_trait]
-impl DevicePlugin for Service {
-    type ListAndWatchStream = Pin<Box<dyn Stream<Item = Result<ListAndWatchResponse, Status>> + Send>>;
+impl DevicePlugin for Serving {
+    type ListAndWatchStream = ReceiverStream<Result<ListAndWatchResponse, Status>>;
 
     async fn get_device_plugin_options(
         &self,
         _: Request<Empty>,
     ) -> Result<Response<DevicePluginOptions>, Status> {
-        Ok(Response::new(DevicePluginOptions::default()))
+        Ok(Response::new(options(&self.service.pool())))
     }
 
     /// Ends with the client, who then drops the stream, or with the pool.
     async fn list_and_watch(&self, _: Request<Empty>) -> Result<Response<Self::ListAndWatchStream>, Status> {
-        let lists = WatchStream::new(self.pool.clone()).map(|pool| Ok(list(&pool)));
-        Ok(Response::new(Box::pin(lists)))
+        let (sender, lists) = mpsc::channel(1);
+        tokio::spawn(self.clone().send_lists(sender));
+        Ok(Response::new(ReceiverStream::new(lists)))
     }
 
     async fn get_preferred_allocation(
@@ -142,7 +172,11 @@ impl DevicePlugin for Service {
         &self,
         request: Request<AllocateRequest>,
     ) -> Result<Response<AllocateResponse>, Status> {
-        self.grant(request.get_ref()).map(Response::new).map_err(|error| {
+        let (service, began) = (&self.service, Instant::now());
+        let granted = service.grant(request.get_ref());
+        let resource = &service.pool().config.resource;
+        service.metrics.allocation(resource, began.elapsed(), granted.is_ok());
+        granted.map(Response::new).map_err(|error| {
             tracing::error!(%error, "allocation refused");
             Status::new(code(&error), error.to_string())
         })
@@ -157,12 +191,12 @@ impl DevicePlugin for Service {
 }
 
 #[tonic::async_trait]
-impl Registration for Service {
+impl Registration for Serving {
     async fn get_info(&self, _: Request<InfoRequest>) -> Result<Response<PluginInfo>, Status> {
         Ok(Response::new(PluginInfo {
             r#type: DEVICE_PLUGIN.to_owned(),
-            name: self.pool().config.resource.to_string(),
-            endpoint: self.socket.to_string_lossy().into_owned(),
+            name: self.service.pool().config.resource.to_string(),
+            endpoint: self.service.socket.to_string_lossy().into_owned(),
             // v1alpha1 is long gone; the Go plugin names it, and the kubelet takes the one it knows.
             supported_versions: vec!["v1alpha1".to_owned(), VERSION.to_owned()],
         }))
@@ -174,14 +208,22 @@ impl Registration for Service {
         request: Request<RegistrationStatus>,
     ) -> Result<Response<RegistrationStatusResponse>, Status> {
         let RegistrationStatus { plugin_registered, error } = request.into_inner();
-        let resource = self.pool().config.resource.clone();
+        let service = &self.service;
+        let resource = &service.pool().config.resource;
         if plugin_registered {
             tracing::info!(pool = %resource, "registered");
+            service.contact.is(Outcome::Registered);
         } else {
             tracing::error!(pool = %resource, error, "the kubelet refuses the pool; it will try again");
+            service.contact.is(Outcome::Refused(error));
         }
         Ok(Response::new(RegistrationStatusResponse {}))
     }
+}
+
+/// What the kubelet is to know of the plugin before it uses it; a change of it needs another registration.
+pub(super) fn options(_pool: &Pool) -> DevicePluginOptions {
+    DevicePluginOptions::default()
 }
 
 fn list(pool: &Pool) -> ListAndWatchResponse {

@@ -50,6 +50,17 @@ pub(super) struct Socket {
     identity: Option<(u64, u64)>,
 }
 
+/// What has become of our socket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fate {
+    /// It is there.
+    Ours,
+    /// It was removed.
+    Gone,
+    /// Another process has put its own in its place.
+    Taken,
+}
+
 /// Listens at `path`.
 pub(super) fn bind(path: &Path) -> Result<(UnixListener, Socket), Error> {
     check_length(path)?;
@@ -75,11 +86,19 @@ impl Socket {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    pub(super) fn fate(&self) -> Fate {
+        match identity(&self.path) {
+            None => Fate::Gone,
+            found if found == self.identity => Fate::Ours,
+            Some(_) => Fate::Taken,
+        }
+    }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if self.identity.is_some() && identity(&self.path) == self.identity {
+        if self.fate() == Fate::Ours {
             // Nothing is left to do if it cannot be removed: the next bind will.
             let _ = fs::remove_file(&self.path);
         }
@@ -110,11 +129,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         let first = bind(&path).unwrap();
+        assert_eq!(first.1.fate(), Fate::Ours);
         let second = bind(&path).unwrap();
+        assert_eq!((first.1.fate(), second.1.fate()), (Fate::Taken, Fate::Ours));
         drop(first);
         assert!(path.exists());
-        drop(second);
-        assert!(!path.exists());
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(second.1.fate(), Fate::Gone);
     }
 
     #[tokio::test]

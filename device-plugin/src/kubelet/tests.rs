@@ -33,7 +33,14 @@ fn pool(tree: &Tree, members: &str) -> Arc<Pool> {
     )
 }
 
-async fn open(tree: &Tree, kubelet: &Kubelet, members: &str) -> (watch::Sender<Arc<Pool>>, Open) {
+/// A pool that is served, from when its socket is there.
+struct Served {
+    sender: watch::Sender<Arc<Pool>>,
+    metrics: Metrics,
+    task: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+fn front(tree: &Tree, kubelet: &Kubelet, members: &str) -> (watch::Sender<Arc<Pool>>, Metrics, Front) {
     let (sender, receiver) = watch::channel(pool(tree, members));
     let host = Host {
         sysfs: pci::Sysfs::new(tree.sys()),
@@ -42,8 +49,19 @@ async fn open(tree: &Tree, kubelet: &Kubelet, members: &str) -> (watch::Sender<A
         cdi: None,
         grants: crate::pool::Grants::default(),
     };
-    let front = Front::new(kubelet.clone(), receiver, Arc::new(host));
-    (sender, front.open().await.unwrap())
+    let metrics = Metrics::new();
+    metrics.configuration(1, None);
+    let folder = Folder::follow(kubelet.dir().parent().unwrap());
+    (sender, metrics.clone(), Front::new(folder, receiver, Arc::new(host), metrics))
+}
+
+async fn serve(tree: &Tree, kubelet: &Kubelet, members: &str) -> Served {
+    let (sender, metrics, front) = front(tree, kubelet, members);
+    let task = tokio::spawn(front.serve());
+    while !kubelet.dir().join("intel.com_net.sock").exists() {
+        tokio::task::yield_now().await;
+    }
+    Served { sender, metrics, task }
 }
 
 async fn dial(kubelet: &Kubelet) -> Channel {
@@ -63,7 +81,7 @@ fn request(ids: &[&str]) -> AllocateRequest {
 #[tokio::test]
 async fn a_kubelet_that_watches_asks_who_we_are() {
     let (tree, kubelet) = node("plugins_registry");
-    let (_pool, _open) = open(&tree, &kubelet, r#""selectors":{}"#).await;
+    let served = serve(&tree, &kubelet, r#""selectors":{}"#).await;
     let mut client = RegistrationClient::new(dial(&kubelet).await);
     let info = client.get_info(InfoRequest {}).await.unwrap().into_inner();
     assert_eq!((info.r#type.as_str(), info.name.as_str()), ("DevicePlugin", "intel.com/net"));
@@ -71,14 +89,17 @@ async fn a_kubelet_that_watches_asks_who_we_are() {
     assert_eq!(info.supported_versions, ["v1alpha1", "v1beta1"]);
     let refused = RegistrationStatus { plugin_registered: false, error: "no".into() };
     client.notify_registration_status(refused).await.unwrap();
+    assert_eq!(served.metrics.readiness().reasons, ["pool intel.com/net: refused by the kubelet: no"]);
     assert!(client.get_info(InfoRequest {}).await.is_ok(), "still serving after a refusal");
+    let taken = RegistrationStatus { plugin_registered: true, error: String::new() };
+    client.notify_registration_status(taken).await.unwrap();
+    assert!(served.metrics.readiness().ready);
 }
 
 #[tokio::test]
 async fn lists_what_the_channel_holds_and_ends_with_it() {
     let (tree, kubelet) = node("plugins_registry");
-    let (sender, open) = open(&tree, &kubelet, r#""selectors":{"drivers":["iavf"]}"#).await;
-    let kept = tokio::spawn(open.keep(Restarts::none()));
+    let Served { sender, task, .. } = serve(&tree, &kubelet, r#""selectors":{"drivers":["iavf"]}"#).await;
     let mut client = DevicePluginClient::new(dial(&kubelet).await);
     let mut lists = client.list_and_watch(Empty {}).await.unwrap().into_inner();
     let list = lists.message().await.unwrap().unwrap();
@@ -93,14 +114,14 @@ async fn lists_what_the_channel_holds_and_ends_with_it() {
 
     drop(sender);
     assert!(lists.message().await.unwrap().is_none());
-    kept.await.unwrap().unwrap();
+    task.await.unwrap().unwrap();
     assert!(!kubelet.dir().join("intel.com_net.sock").exists());
 }
 
 #[tokio::test]
 async fn a_stream_ends_with_its_client() {
     let (tree, kubelet) = node("plugins_registry");
-    let (sender, _open) = open(&tree, &kubelet, r#""selectors":{}"#).await;
+    let Served { sender, .. } = serve(&tree, &kubelet, r#""selectors":{}"#).await;
     let before = sender.receiver_count();
     for _ in 0..3 {
         let mut client = DevicePluginClient::new(dial(&kubelet).await);
@@ -116,7 +137,7 @@ async fn a_stream_ends_with_its_client() {
 #[tokio::test]
 async fn allocates_or_says_which_device_is_wrong() {
     let (tree, kubelet) = node("plugins_registry");
-    let (_pool, _open) = open(&tree, &kubelet, r#""selectors":{}"#).await;
+    let _served = serve(&tree, &kubelet, r#""selectors":{}"#).await;
     let mut client = DevicePluginClient::new(dial(&kubelet).await);
     let response = client.allocate(request(&["0000:01:00.2"])).await.unwrap().into_inner();
     let container = &response.container_responses[0];
@@ -168,13 +189,11 @@ async fn a_kubelet_that_must_be_told_is_told_each_time_it_starts() {
     let (tree, kubelet) = node("device-plugins");
     let (heard, mut requests) = mpsc::unbounded_channel();
     start_kubelet(&kubelet, &heard);
-    let restarts = Restarts::watch(kubelet.dir()).unwrap();
-    let (_pool, open) = open(&tree, &kubelet, r#""selectors":{}"#).await;
+    let _served = serve(&tree, &kubelet, r#""selectors":{}"#).await;
     let request = requests.recv().await.unwrap();
     assert_eq!((request.version.as_str(), request.endpoint.as_str()), ("v1beta1", "intel.com_net.sock"));
     assert_eq!((request.resource_name.as_str(), request.options), ("intel.com/net", None));
 
-    tokio::spawn(open.keep(restarts));
     for _ in 0..2 {
         start_kubelet(&kubelet, &heard);
         assert_eq!(requests.recv().await.unwrap().endpoint, "intel.com_net.sock");
@@ -184,16 +203,27 @@ async fn a_kubelet_that_must_be_told_is_told_each_time_it_starts() {
 }
 
 #[tokio::test]
-async fn a_kubelet_that_is_not_there_is_named() {
+async fn a_kubelet_that_is_not_there_is_waited_for() {
     let (tree, kubelet) = node("device-plugins");
-    let (_sender, receiver) = watch::channel(pool(&tree, r#""selectors":{}"#));
-    let host = Host {
-        sysfs: pci::Sysfs::new(tree.sys()),
-        dev: tree.dev(),
-        devinfo: tree.root().into(),
-        cdi: None,
-        grants: crate::pool::Grants::default(),
-    };
-    let error = Front::new(kubelet, receiver, Arc::new(host)).open().await.unwrap_err().to_string();
-    assert!(error.contains("device-plugins/kubelet.sock: No such file"), "{error}");
+    let (_sender, metrics, front) = front(&tree, &kubelet, r#""selectors":{}"#);
+    let _task = tokio::spawn(front.serve());
+    while !metrics.readiness().reasons.concat().contains("device-plugins/kubelet.sock: No such file") {
+        tokio::task::yield_now().await;
+    }
+    let (heard, mut requests) = mpsc::unbounded_channel();
+    start_kubelet(&kubelet, &heard);
+    requests.recv().await.unwrap();
+    while !metrics.readiness().ready {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_too_long_is_final() {
+    let (tree, kubelet) = node("plugins_registry");
+    let long = kubelet.dir().parent().unwrap().join("x".repeat(100));
+    std::fs::create_dir_all(long.join("plugins_registry")).unwrap();
+    let (_sender, _, front) = front(&tree, &Kubelet::find(&long), r#""selectors":{}"#);
+    let error = front.serve().await.unwrap_err();
+    assert!(matches!(error, Error::Socket(SocketError::TooLong { .. })), "{error}");
 }

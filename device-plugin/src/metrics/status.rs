@@ -62,8 +62,12 @@ impl Status {
         self.wrong = wrong;
     }
 
-    pub(super) fn registration(&mut self, resource: &Resource, state: Registration) {
-        self.registrations.insert(resource.to_string(), state);
+    /// Whether it is another than before.
+    pub(super) fn registration(&mut self, resource: &Resource, state: Registration) -> bool {
+        let name = resource.to_string();
+        let changed = self.registrations.get(&name) != Some(&state);
+        self.registrations.insert(name, state);
+        changed
     }
 
     pub(super) fn forget(&mut self, resource: &Resource) {

@@ -43,15 +43,17 @@ fn pools_are_back_after_a_kubelet_restart_without_a_registry() {
     }
 }
 
+/// It is waited for: the daemon may well start before the kubelet does.
 #[test]
-fn without_a_registry_the_kubelet_must_be_there() {
+fn a_kubelet_that_comes_late_is_waited_for() {
     let tree = node();
     let mut kubelet = without_registry(&tree);
     kubelet.stop();
-    let (status, said) = Daemon::start(&tree, THREE).end();
-    assert!(status.code().is_some_and(|code| code != 0), "{status}: {said}");
-    assert!(said.contains("device-plugins/kubelet.sock") && said.contains("is it running"), "{said}");
-    assert_eq!(names(&kubelet.root().join("device-plugins")), ["kubelet.sock"], "the dead kubelet's own");
+    let mut daemon = Daemon::start(&tree, THREE);
+    daemon.says("device-plugins/kubelet.sock: Connection refused");
+    assert!(daemon.runs());
+    kubelet.resume().unwrap();
+    kubelet.until("three pools", LIMIT, three).unwrap();
 }
 
 #[test]
