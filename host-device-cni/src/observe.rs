@@ -75,8 +75,7 @@ pub(crate) fn observe(host: &mut Host, key: &DeviceKey) -> Result<Observed, Obse
 
 /// Refuses the link through which the node itself reaches the world.
 pub(crate) fn refuse_default_route(host: &mut Host, link: &Link) -> Result<(), ObserveError> {
-    let routes = host.netlink.default_routes()?;
-    match routes.iter().find(|route| route.link == link.index) {
+    match host.netlink.default_route_by(link.index)? {
         Some(route) => Err(ObserveError::DefaultRoute { name: link.name.clone(), table: route.table }),
         None => Ok(()),
     }

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::journal::Journal;
 use crate::record::{Record, Undo};
-use crate::step::{Pod, Stage, Step, apply};
+use crate::step::{Arrival, Pod, Stage, Step, apply};
 use crate::store::Store;
 use crate::{addresses, announce, lease, sysctl};
 
@@ -38,6 +38,13 @@ pub struct Plan {
     pub allmulti: bool,
     /// Let IPv6 addresses be used while they are checked for duplicates.
     pub optimistic: bool,
+}
+
+impl Plan {
+    /// Whether the message that moves the link may bring it up as well: nothing has to be set in the pod before that.
+    fn is_up_at_once(&self) -> bool {
+        !self.announce && !self.optimistic && self.mtu.is_none() && !self.allmulti
+    }
 }
 
 /// Why an ADD failed. Nothing of it is left, or `left` says what.
@@ -112,22 +119,14 @@ fn foretold(store: &Store, pod: &mut Pod, plan: &Plan) -> Result<Record, (Stage,
         let (Undo::Link(before), Some(_)) = (undo, &plan.link) else { continue };
         // The kernel moves, then renames: a name that is taken would leave the link in the pod under its old one.
         let name = before.pod_name.as_ref().unwrap_or(&record.owner.ifname);
-        if is_there(pod.netlink.link_by_name(name)).map_err(|error| (Stage::Move, error))? {
+        let failed = |error: netlink::NetnsError| (Stage::Move, error.into());
+        if pod.netns.index_of(name.as_str()).map_err(failed)?.is_some() {
             return Err((Stage::Move, Error::NameInPod { name: name.clone() }));
         }
-        let taken =
-            is_there(pod.netlink.link_by_index(before.index)).map_err(|error| (Stage::Move, error))?;
+        let taken = pod.netns.has_index(before.index).map_err(failed)?;
         before.pod_index = (!taken).then_some(before.index);
     }
     Ok(record)
-}
-
-fn is_there(link: Result<Link, netlink::Error>) -> Result<bool, Error> {
-    match link {
-        Ok(_) => Ok(true),
-        Err(error) if error.is_no_link() => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn attach_recorded(
@@ -138,9 +137,14 @@ fn attach_recorded(
     plan: &Plan,
     journal: &mut Journal<'_>,
 ) -> Result<Outcome, (Stage, Error)> {
-    let moved = apply(&plan.steps, host, pod, plan.link.as_ref(), journal)?;
-    let link =
-        moved.map(|link| bring_up(pod, plan, &link)).transpose().map_err(|error| (Stage::Move, error))?;
+    let arrival = if plan.is_up_at_once() { Arrival::Up } else { Arrival::Down };
+    let moved = apply(&plan.steps, host, pod, plan.link.as_ref(), arrival, journal)?;
+    let link = match (moved, arrival) {
+        (Some(link), Arrival::Down) => {
+            Some(bring_up(pod, plan, &link).map_err(|error| (Stage::Move, error))?)
+        }
+        (moved, _) => moved,
+    };
     let leased = match &plan.record.ipam {
         Some(ipam) => {
             lease::add(request, store, &plan.record.owner, ipam).map_err(|error| (Stage::Ipam, error))?

@@ -113,6 +113,9 @@ fn has(vf: &Vf, attribute: &VfAttribute) -> bool {
 
 /// Up again, for a link that was.
 fn up(host: &mut Host, link: &Link) -> Result<(), Error> {
+    if link.up {
+        return Ok(());
+    }
     let change = LinkChange { up: Some(true), ..LinkChange::default() };
     let set = host.netlink.change_link(link.index, "set link up", &change);
     set.map_err(|source| Error::Device { device: link.name.clone(), source })

@@ -167,16 +167,27 @@ impl Way<'_> {
         Ok(links.pop())
     }
 
-    /// Out of the pod, down, renamed and put back in one message. Returns it as it is on the host then.
+    /// Out of the pod, renamed and put back in one message, which leaves it up or down as is wanted. Returns it as it is on the
+    /// host then.
     fn leave_pod(&self, host: &mut Host, pod: &mut Netlink, link: &Link) -> Result<Link, Error> {
         self.drop_clashing_alt_names(pod, link)?;
-        let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..self.change(link) };
-        let named = LinkChange { name: Some(self.before.name.as_str()), ..home.clone() };
+        let change = self.change(link);
+        let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..change.clone() };
+        let up = self.is_up_at_once(link);
+        let named = LinkChange { name: Some(self.before.name.as_str()), up: Some(up), ..home.clone() };
         match pod.change_link(link.index, "move link back", &named) {
             Err(error) if error.is_exists() => {}
             moved => {
                 self.named(moved)?;
-                return Ok(host.netlink.link_by_name(&self.before.name)?);
+                // The kernel has confirmed all of it; only the index may be another than in the pod.
+                let name = self.before.name.to_string();
+                let index = host.netns.index_of(&name)?.ok_or(netlink::Error::NoLink)?;
+                let alias = change.alias.unwrap_or(&link.alias).to_owned();
+                let (mtu, allmulti) =
+                    (change.mtu.unwrap_or(link.mtu), change.allmulti.unwrap_or(link.allmulti));
+                let mut alt_names = link.alt_names.clone();
+                alt_names.retain(|alt| *alt != name);
+                return Ok(Link { index, name, alias, alt_names, mtu, allmulti, up, ..link.clone() });
             }
         }
         // The kernel moves under the pod's name and renames then, which failed; or both names are taken on the host, and it
@@ -208,17 +219,20 @@ impl Way<'_> {
             }
         };
         let change = self.change(&link);
+        let mut differed = false;
         for change in [
             LinkChange { mtu: change.mtu, ..LinkChange::default() },
             LinkChange { alias: change.alias, ..LinkChange::default() },
             LinkChange { allmulti: change.allmulti, ..LinkChange::default() },
         ] {
             if change.mtu.is_some() || change.alias.is_some() || change.allmulti.is_some() {
+                differed = true;
                 errors
                     .extend(self.named(host.netlink.change_link(link.index, "put link back", &change)).err());
             }
         }
         if let Some(wanted) = &self.before.alt_names {
+            differed |= *wanted != link.alt_names;
             for name in link.alt_names.iter().filter(|name| !wanted.contains(name)) {
                 errors.extend(self.named(host.netlink.remove_alt_name(link.index, name)).err());
             }
@@ -226,7 +240,18 @@ impl Way<'_> {
                 errors.extend(self.named(host.netlink.add_alt_name(link.index, name)).err());
             }
         }
-        Ok(host.netlink.link_by_index(link.index)?)
+        if differed { Ok(host.netlink.link_by_index(link.index)?) } else { Ok(link) }
+    }
+
+    /// Whether the message that brings the link home may bring it up as well: it was up, and nothing has to be put right on it
+    /// while it is down.
+    fn is_up_at_once(&self, link: &Link) -> bool {
+        let undo = &self.record.undo;
+        let same_mac = |undo: &Undo| match undo {
+            Undo::Mac(before) => before.effective == link.mac,
+            _ => true,
+        };
+        self.record.pf.is_none() && undo.contains(&Undo::Up) && undo.iter().all(same_mac)
     }
 
     fn rename(&self, host: &mut Host, link: &Link, notices: &mut Vec<Error>) -> Result<Link, Error> {

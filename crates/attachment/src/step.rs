@@ -95,6 +95,15 @@ impl Pod {
     }
 }
 
+/// How the link is in the pod when its move is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Arrival {
+    /// Up: one message does it all, and the pod has its link as soon as the kernel has moved it.
+    Up,
+    /// Down, for whoever has to set something before it comes up.
+    Down,
+}
+
 /// Runs the steps in order and returns the link as it is in the pod, where one was moved. Stops at the first refusal, told
 /// with whether it was the move that was refused; the journal's record undoes what was done.
 pub(crate) fn apply(
@@ -102,6 +111,7 @@ pub(crate) fn apply(
     host: &mut Host,
     pod: &mut Pod,
     link: Option<&Link>,
+    arrival: Arrival,
     journal: &mut Journal<'_>,
 ) -> Result<Option<Link>, (Stage, Error)> {
     let mut moved = None;
@@ -112,7 +122,7 @@ pub(crate) fn apply(
         if let Step::Move { name, alias, before } = step {
             drop(at_pf.take());
             shown(host, link, mac.take())?;
-            let into = move_in(host, pod, link, name, alias.as_deref(), before);
+            let into = move_in(host, pod, link, (name, alias.as_deref()), before, arrival);
             moved = into.map_err(|error| (Stage::Move, error))?;
             continue;
         }
@@ -162,23 +172,26 @@ fn move_in(
     host: &mut Host,
     pod: &mut Pod,
     link: Option<&Link>,
-    name: &IfName,
-    alias: Option<&str>,
+    (name, alias): (&IfName, Option<&str>),
     before: &LinkBefore,
+    arrival: Arrival,
 ) -> Result<Option<Link>, Error> {
     let Some(link) = link else { return Ok(None) };
     for taken in before.alt_names.iter().flatten().filter(|alt| *alt == name.as_str()) {
         // The kernel takes a link's own alternative name for a clash.
         host.netlink.remove_alt_name(link.index, taken)?;
     }
-    let change = LinkChange {
-        netns: Some(pod.netns.as_fd()),
-        name: Some(name.as_str()),
-        alias,
-        ..LinkChange::default()
-    };
+    let netns = Some(pod.netns.as_fd());
+    let up = (arrival == Arrival::Up).then_some(true);
+    let change = LinkChange { netns, name: Some(name.as_str()), alias, up, ..LinkChange::default() };
     host.netlink.change_link(link.index, "move link", &change)?;
-    Ok(Some(pod.netlink.link_by_name(name)?))
+    if arrival == Arrival::Down {
+        return Ok(Some(pod.netlink.link_by_name(name)?));
+    }
+    // What the kernel has just confirmed is not asked for again: an answer would wait for all who move links by now.
+    let index = pod.netns.index_of(name.as_str())?.ok_or(netlink::Error::NoLink)?;
+    let alias = alias.unwrap_or(&link.alias).to_owned();
+    Ok(Some(Link { index, name: name.to_string(), alias, up: true, ..link.clone() }))
 }
 
 fn on_link(

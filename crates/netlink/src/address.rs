@@ -5,11 +5,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::error::Error;
 use crate::socket::Netlink;
+
+// include/uapi/linux/rtnetlink.h.
+pub(crate) const RTM_NEWADDR: u16 = 20;
+pub(crate) const RTM_GETADDR: u16 = 22;
 
 /// An address that a link has.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,7 +41,7 @@ impl Netlink {
         {
             message.attributes.push(AddressAttribute::Broadcast(v4.broadcast()));
         }
-        self.change("add address", RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+        self.change("add address", RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &message)
     }
 
     /// The addresses of the link, IPv4 before IPv6.
@@ -46,7 +50,7 @@ impl Netlink {
         let mut message = AddressMessage::default();
         message.header.index = index;
         let mut addresses = Vec::new();
-        for payload in self.dump(REQUEST, &RouteNetlinkMessage::GetAddress(message))? {
+        for payload in self.dump(REQUEST, RTM_GETADDR, &message)? {
             let message = AddressMessage::parse(&payload)
                 .map_err(|source| Error::Reply { request: REQUEST, source })?;
             // Without strict checking the kernel lists every link's.

@@ -25,9 +25,13 @@ pub(crate) fn onwards(bytes: &[u8], kind: u16) -> &[u8] {
 
 /// The text of the first attribute of a kind, without its final zero.
 pub(crate) fn text(bytes: &[u8], kind: u16) -> Option<String> {
-    let value = nested(bytes, kind).next()?;
+    nested(bytes, kind).next().map(text_of)
+}
+
+/// A value that is a text, without its final zero.
+pub(crate) fn text_of(value: &[u8]) -> String {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    Some(String::from_utf8_lossy(&value[..end]).into_owned())
+    String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
 /// The word at a position in a value.
@@ -35,15 +39,19 @@ pub(crate) fn word(value: &[u8], position: usize) -> Option<u32> {
     value.get(position * 4..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
-/// Appends an attribute that is a text.
-pub(crate) fn push_text(bytes: &mut Vec<u8>, kind: u16, text: &str) {
-    // Names of ours are short; what does not fit is no name that the kernel has.
-    let length = u16::try_from(4 + text.len() + 1).unwrap_or(u16::MAX);
+/// Appends an attribute.
+pub(crate) fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    // What we write is short; what does not fit is nothing that the kernel would take.
+    let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     bytes.extend(length.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
-    bytes.extend(text.as_bytes());
-    bytes.push(0);
+    bytes.extend(value);
     bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+/// Appends an attribute that is a text.
+pub(crate) fn push_text(bytes: &mut Vec<u8>, kind: u16, text: &str) {
+    push(bytes, kind, &[text.as_bytes(), &[0]].concat());
 }
 
 #[cfg(test)]

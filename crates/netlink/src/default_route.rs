@@ -5,12 +5,11 @@ use netlink_packet_core::NLM_F_DUMP;
 
 use crate::attribute::{attributes, nested, word};
 use crate::error::Error;
+use crate::route::{ROUTE_HEADER, RTA_OIF};
 use crate::socket::Netlink;
 
 // include/uapi/linux/rtnetlink.h and nexthop.h.
-const RTM_GETROUTE: u16 = 26;
 const RTM_GETNEXTHOP: u16 = 106;
-const RTA_OIF: u16 = 4;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 const RTA_NH_ID: u16 = 30;
@@ -18,8 +17,6 @@ const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
 const NHA_OIF: u16 = 5;
 const RTN_UNICAST: u8 = 1;
-/// `struct rtmsg`: family, the two prefix lengths, tos, table, protocol, scope, type, and four bytes of flags.
-const ROUTE_HEADER: usize = 12;
 /// `struct nhmsg`.
 const NEXTHOP_HEADER: usize = 8;
 /// `struct rtnexthop`: length, flags, weight, interface.
@@ -37,17 +34,19 @@ pub struct DefaultRoute {
 impl Netlink {
     /// Every unicast default route; one that has several ways is as many.
     pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, Error> {
+        self.defaults(None)
+    }
+
+    /// A default route that leaves by this link; `None` where none does.
+    pub fn default_route_by(&mut self, link: u32) -> Result<Option<DefaultRoute>, Error> {
+        Ok(self.defaults(Some(link))?.into_iter().find(|route| route.link == link))
+    }
+
+    fn defaults(&mut self, by: Option<u32>) -> Result<Vec<DefaultRoute>, Error> {
         let mut found = Vec::new();
         let mut by_nexthop = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
-            let mut request = vec![0; ROUTE_HEADER];
-            request[0] = u8::try_from(family).unwrap_or_default();
-            let replies = match self.ask("list routes", RTM_GETROUTE, NLM_F_DUMP, &request) {
-                // A kernel without the family has no routes of it.
-                Err(error) if error.is_unsupported() || error.errno() == Some(libc::EAFNOSUPPORT) => continue,
-                other => other?,
-            };
-            for reply in &replies {
+            for reply in &self.routes(family, by)? {
                 let Some(route) = Seen::of(reply).filter(|route| route.family == family) else { continue };
                 let links = route.links.iter().map(|link| DefaultRoute { link: *link, table: route.table });
                 found.extend(links);

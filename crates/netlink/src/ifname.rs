@@ -1,4 +1,4 @@
-//! The name of a network interface.
+//! The name of a network interface, and what else it may be called by.
 //! It must not look whether such an interface exists.
 
 use std::fmt;
@@ -60,9 +60,46 @@ impl From<IfName> for String {
     }
 }
 
+/// What a link can be looked up by: its name or an alternative one, 1 to 127 bytes (`ALTIFNAMSIZ`, include/linux/netdevice.h).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkName(String);
+
+/// The text is neither a name nor an alternative one.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{found:?} is no link's name; wanted 1 to 127 bytes")]
+pub struct ParseLinkNameError {
+    found: String,
+}
+
+impl LinkName {
+    const LONGEST: usize = 127;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LinkName {
+    type Err = ParseLinkNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fits = (1..=Self::LONGEST).contains(&text.len()) && !text.contains('\0');
+        if fits { Ok(Self(text.to_owned())) } else { Err(ParseLinkNameError { found: text.to_owned() }) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alternative_name_may_be_longer() {
+        assert!("x".repeat(127).parse::<LinkName>().is_ok());
+        for text in [String::new(), "x".repeat(128), "a\0b".to_owned()] {
+            assert!(text.parse::<LinkName>().is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn takes_what_the_kernel_takes() {

@@ -30,7 +30,7 @@ pub use announce::announce;
 pub use default_route::DefaultRoute;
 pub use devlink::{Devlink, EswitchMode};
 pub use error::Error;
-pub use ifname::{IfName, ParseIfNameError};
+pub use ifname::{IfName, LinkName, ParseIfNameError, ParseLinkNameError};
 pub use link::{Link, LinkChange};
 pub use mac::{MacAddr, ParseMacError};
 pub use netns::{Netns, NetnsError, NetnsId};

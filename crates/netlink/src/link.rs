@@ -3,14 +3,11 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_core::{
-    DecodeError, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NlasIterator, ParseableParametrized,
-};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage, Prop};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_core::{DecodeError, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 
+use crate::attribute::{attributes, nested, push, push_text, text, text_of, word};
 use crate::error::Error;
-use crate::ifname::IfName;
+use crate::ifname::{IfName, LinkName};
 use crate::mac::MacAddr;
 use crate::socket::Netlink;
 
@@ -61,25 +58,57 @@ pub struct LinkChange<'a> {
     pub allmulti: Option<bool>,
 }
 
-const HEADER_LEN: usize = 16;
+// include/uapi/linux/rtnetlink.h, if_link.h and netlink.h.
+pub(crate) const RTM_GETLINK: u16 = 18;
+pub(crate) const RTM_SETLINK: u16 = 19;
+const RTM_NEWLINKPROP: u16 = 108;
+const RTM_DELLINKPROP: u16 = 109;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_NET_NS_FD: u16 = 28;
+pub(crate) const IFLA_EXT_MASK: u16 = 29;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
+const IFLA_PARENT_DEV_NAME: u16 = 56;
+const NLA_F_NESTED: u16 = 1 << 15;
+/// Leaves the counters out, which are the greater part of what is told of a link.
+pub(crate) const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
+const IFF_UP: u32 = 1;
+const IFF_RUNNING: u32 = 0x40;
+const IFF_ALLMULTI: u32 = 0x200;
+/// `struct ifinfomsg`: family and hardware type, index, flags, and which flags to change.
+pub(crate) const HEADER_LEN: usize = 16;
 
 impl Netlink {
     /// The link of that name, or of that alternative name: the kernel looks among both.
     pub fn link_by_name(&mut self, name: &IfName) -> Result<Link, Error> {
-        let mut message = LinkMessage::default();
-        message.attributes = vec![LinkAttribute::IfName(name.to_string())];
-        self.link("get link", message)
+        let mut request = asked(0);
+        push_text(&mut request, IFLA_IFNAME, name.as_str());
+        self.link(&request)
+    }
+
+    /// The link of that name or alternative name, of any length that either can have.
+    pub fn link_by_any_name(&mut self, name: &LinkName) -> Result<Link, Error> {
+        let mut request = asked(0);
+        let kind = if name.as_str().len() < libc::IFNAMSIZ { IFLA_IFNAME } else { IFLA_ALT_IFNAME };
+        push_text(&mut request, kind, name.as_str());
+        self.link(&request)
     }
 
     /// The link of that index.
     pub fn link_by_index(&mut self, index: u32) -> Result<Link, Error> {
-        self.link("get link", message(index))
+        self.link(&asked(index))
     }
 
     /// All links of this network namespace, in the kernel's order.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
-        let replies = self.dump("list links", &RouteNetlinkMessage::GetLink(message(0)))?;
-        replies.iter().map(|payload| parse("list links", payload)).collect()
+        const REQUEST: &str = "list links";
+        let replies = self.ask(REQUEST, RTM_GETLINK, NLM_F_DUMP, &asked(0))?;
+        replies.iter().map(|payload| parse(REQUEST, payload)).collect()
     }
 
     /// Changes the link in one message.
@@ -89,115 +118,128 @@ impl Netlink {
         request: &'static str,
         change: &LinkChange<'_>,
     ) -> Result<(), Error> {
-        self.change(request, RouteNetlinkMessage::SetLink(change.message(index)), 0)
+        self.ask(request, RTM_SETLINK, NLM_F_ACK, &change.message(index)).map(drop)
     }
 
     /// Gives the link another alternative name.
     pub fn add_alt_name(&mut self, index: u32, name: &str) -> Result<(), Error> {
         // The flags are those of `ip link property add`.
-        let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND;
-        self.change("add alternative name", RouteNetlinkMessage::NewLinkProp(alt_name(index, name)), flags)
+        let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND;
+        self.ask("add alternative name", RTM_NEWLINKPROP, flags, &alt_name(index, name)).map(drop)
     }
 
     /// Takes an alternative name from the link.
     pub fn remove_alt_name(&mut self, index: u32, name: &str) -> Result<(), Error> {
-        self.change("remove alternative name", RouteNetlinkMessage::DelLinkProp(alt_name(index, name)), 0)
+        self.ask("remove alternative name", RTM_DELLINKPROP, NLM_F_ACK, &alt_name(index, name)).map(drop)
     }
 
-    fn link(&mut self, request: &'static str, message: LinkMessage) -> Result<Link, Error> {
-        let replies = match self.get(request, RouteNetlinkMessage::GetLink(message)) {
+    fn link(&mut self, message: &[u8]) -> Result<Link, Error> {
+        const REQUEST: &str = "get link";
+        let replies = match self.ask(REQUEST, RTM_GETLINK, NLM_F_ACK, message) {
             Err(error) if error.is_no_link() => return Err(Error::NoLink),
             other => other?,
         };
-        parse(request, replies.first().ok_or(Error::NoLink)?)
+        parse(REQUEST, replies.first().ok_or(Error::NoLink)?)
     }
 }
 
 impl LinkChange<'_> {
-    fn message(&self, index: u32) -> LinkMessage {
-        let mut message = message(index);
-        let attributes = &mut message.attributes;
-        attributes.extend(self.netns.map(|fd| LinkAttribute::NetNsFd(fd.as_raw_fd())));
-        attributes.extend(self.name.map(|name| LinkAttribute::IfName(name.to_owned())));
-        attributes.extend(self.mac.map(|mac| LinkAttribute::Address(mac.bytes().to_vec())));
-        attributes.extend(self.mtu.map(LinkAttribute::Mtu));
-        attributes.extend(self.alias.map(|alias| LinkAttribute::IfAlias(alias.to_owned())));
-        for (flag, wanted) in [(LinkFlags::Up, self.up), (LinkFlags::Allmulti, self.allmulti)] {
-            message.header.change_mask.set(flag, wanted.is_some());
-            message.header.flags.set(flag, wanted == Some(true));
+    fn message(&self, index: u32) -> Vec<u8> {
+        let (mut flags, mut mask) = (0, 0);
+        for (flag, wanted) in [(IFF_UP, self.up), (IFF_ALLMULTI, self.allmulti)] {
+            mask |= if wanted.is_some() { flag } else { 0 };
+            flags |= if wanted == Some(true) { flag } else { 0 };
         }
-        message
+        let mut bytes = header(index, flags, mask);
+        if let Some(netns) = self.netns {
+            push(&mut bytes, IFLA_NET_NS_FD, &netns.as_raw_fd().to_ne_bytes());
+        }
+        if let Some(name) = self.name {
+            push_text(&mut bytes, IFLA_IFNAME, name);
+        }
+        if let Some(mac) = self.mac {
+            push(&mut bytes, IFLA_ADDRESS, mac.bytes());
+        }
+        if let Some(mtu) = self.mtu {
+            push(&mut bytes, IFLA_MTU, &mtu.to_ne_bytes());
+        }
+        if let Some(alias) = self.alias {
+            push_text(&mut bytes, IFLA_IFALIAS, alias);
+        }
+        bytes
     }
 }
 
-pub(crate) fn message(index: u32) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message
+/// The head of a link message.
+pub(crate) fn header(index: u32, flags: u32, mask: u32) -> Vec<u8> {
+    [0, index, flags, mask].map(u32::to_ne_bytes).concat()
 }
 
-fn alt_name(index: u32, name: &str) -> LinkMessage {
-    let mut message = message(index);
-    message.attributes = vec![LinkAttribute::PropList(vec![Prop::AltIfName(name.to_owned())])];
-    message
+/// A question about one link, or with index 0 about the one that an attribute names.
+fn asked(index: u32) -> Vec<u8> {
+    let mut bytes = header(index, 0, 0);
+    push(&mut bytes, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+    bytes
 }
 
-/// Reads a link attribute by attribute: one that cannot be decoded, a driver's quirk, costs that attribute and not the link.
+fn alt_name(index: u32, name: &str) -> Vec<u8> {
+    let mut property = Vec::new();
+    push_text(&mut property, IFLA_ALT_IFNAME, name);
+    let mut bytes = header(index, 0, 0);
+    push(&mut bytes, IFLA_PROP_LIST | NLA_F_NESTED, &property);
+    bytes
+}
+
+/// Reads a link attribute by attribute: one that is not as it should be, a driver's quirk, costs that attribute and not the
+/// link.
 fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error> {
-    let header = LinkHeader::parse(payload).map_err(|source| Error::Reply { request, source })?;
-    let attributes = payload.get(HEADER_LEN..).ok_or_else(|| Error::Reply {
-        request,
-        source: DecodeError::from("the link message is cut short".to_owned()),
-    })?;
+    let cut =
+        || Error::Reply { request, source: DecodeError::from("the link message is cut short".to_owned()) };
+    let (index, flags) = word(payload, 1).zip(word(payload, 2)).ok_or_else(cut)?;
     let mut link = Link {
-        index: header.index,
-        up: header.flags.contains(LinkFlags::Up),
-        allmulti: header.flags.contains(LinkFlags::Allmulti),
-        running: header.flags.contains(LinkFlags::Running),
+        index,
+        up: flags & IFF_UP != 0,
+        allmulti: flags & IFF_ALLMULTI != 0,
+        running: flags & IFF_RUNNING != 0,
         ..Link::default()
     };
-    for attribute in NlasIterator::new(attributes).flatten() {
-        match LinkAttribute::parse_with_param(&attribute, AddressFamily::Unspec) {
-            Ok(LinkAttribute::IfName(name)) => link.name = name,
-            Ok(LinkAttribute::Address(bytes)) => link.mac = MacAddr::from_bytes(&bytes),
-            Ok(LinkAttribute::Mtu(mtu)) => link.mtu = mtu,
-            Ok(LinkAttribute::IfAlias(alias)) => link.alias = alias,
-            Ok(LinkAttribute::ParentDevName(parent)) => link.parent = Some(parent),
-            Ok(LinkAttribute::PropList(properties)) => link.alt_names = alt_names(properties),
-            Ok(LinkAttribute::LinkInfo(infos)) => link.kind = kind(infos),
+    for (kind, value) in attributes(payload.get(HEADER_LEN..).ok_or_else(cut)?) {
+        match kind {
+            IFLA_IFNAME => link.name = text_of(value),
+            IFLA_ADDRESS => link.mac = MacAddr::from_bytes(value),
+            IFLA_MTU => link.mtu = word(value, 0).unwrap_or(link.mtu),
+            IFLA_IFALIAS => link.alias = text_of(value),
+            IFLA_PARENT_DEV_NAME => link.parent = Some(text_of(value)),
+            IFLA_PROP_LIST => link.alt_names = nested(value, IFLA_ALT_IFNAME).map(text_of).collect(),
+            IFLA_LINKINFO => link.kind = text(value, IFLA_INFO_KIND),
             _ => {}
         }
     }
     Ok(link)
 }
 
-fn alt_names(properties: Vec<Prop>) -> Vec<String> {
-    let names = properties.into_iter().map(|property| match property {
-        Prop::AltIfName(name) => Some(name),
-        _ => None,
-    });
-    names.flatten().collect()
-}
-
-fn kind(infos: Vec<LinkInfo>) -> Option<String> {
-    infos.into_iter().find_map(|info| match info {
-        LinkInfo::Kind(kind) => Some(kind.to_string()),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use netlink_packet_core::Emitable;
+    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop};
 
     use super::*;
 
-    fn reply(attributes: Vec<LinkAttribute>) -> Vec<u8> {
-        let mut message = message(7);
+    fn message(attributes: Vec<LinkAttribute>) -> LinkMessage {
+        let mut message = LinkMessage::default();
+        message.header.index = 7;
         message.attributes = attributes;
+        message
+    }
+
+    fn emitted(message: &LinkMessage) -> Vec<u8> {
         let mut bytes = vec![0; message.buffer_len()];
         message.emit(&mut bytes);
         bytes
+    }
+
+    fn reply(attributes: Vec<LinkAttribute>) -> Vec<u8> {
+        emitted(&message(attributes))
     }
 
     #[test]
@@ -207,15 +249,63 @@ mod tests {
             LinkAttribute::IfName("eth0".to_owned()),
             LinkAttribute::Address(mac.bytes().to_vec()),
             LinkAttribute::Mtu(9000),
-            LinkAttribute::PropList(vec![Prop::AltIfName("enp33s0".to_owned())]),
+            LinkAttribute::IfAlias("rack 7".to_owned()),
+            LinkAttribute::ParentDevName("0000:00:06.0".to_owned()),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]),
+            LinkAttribute::PropList(vec![
+                Prop::AltIfName("enp33s0".to_owned()),
+                Prop::AltIfName("b".to_owned()),
+            ]),
         ]);
-        let link = parse("get link", &bytes).unwrap();
-        assert_eq!((link.index, link.name.as_str(), link.mac, link.mtu), (7, "eth0", Some(mac), 9000));
-        assert_eq!(link.alt_names, ["enp33s0"]);
+        let read = parse("get link", &bytes).unwrap();
+        let wanted = Link {
+            index: 7,
+            name: "eth0".to_owned(),
+            mac: Some(mac),
+            mtu: 9000,
+            alias: "rack 7".to_owned(),
+            alt_names: vec!["enp33s0".to_owned(), "b".to_owned()],
+            parent: Some("0000:00:06.0".to_owned()),
+            kind: Some("veth".to_owned()),
+            ..Link::default()
+        };
+        assert_eq!(read, wanted);
+        for end in HEADER_LEN..bytes.len() {
+            assert_eq!(parse("get link", &bytes[..end]).unwrap().index, 7);
+        }
     }
 
     #[test]
-    fn an_undecodable_attribute_costs_only_itself() {
+    fn writes_what_the_library_writes() {
+        let mac: MacAddr = "52:54:00:aa:00:01".parse().unwrap();
+        let stdin = std::io::stdin();
+        let change = LinkChange {
+            netns: Some(std::os::fd::AsFd::as_fd(&stdin)),
+            name: Some("net1"),
+            mac: Some(&mac),
+            mtu: Some(1400),
+            alias: Some("eth1"),
+            up: Some(true),
+            allmulti: Some(false),
+        };
+        let mut same = message(vec![
+            LinkAttribute::NetNsFd(0),
+            LinkAttribute::IfName("net1".to_owned()),
+            LinkAttribute::Address(mac.bytes().to_vec()),
+            LinkAttribute::Mtu(1400),
+            LinkAttribute::IfAlias("eth1".to_owned()),
+        ]);
+        same.header.link_layer_type = 0.into();
+        same.header.flags = LinkFlags::Up;
+        same.header.change_mask = LinkFlags::Up | LinkFlags::Allmulti;
+        assert_eq!(change.message(7), emitted(&same));
+        same.attributes = vec![LinkAttribute::PropList(vec![Prop::AltIfName("enp33s0".to_owned())])];
+        (same.header.flags, same.header.change_mask) = (LinkFlags::empty(), LinkFlags::empty());
+        assert_eq!(alt_name(7, "enp33s0"), emitted(&same));
+    }
+
+    #[test]
+    fn an_odd_attribute_costs_only_itself() {
         let mut bytes = reply(vec![LinkAttribute::Mtu(9000)]);
         // IFLA_MTU again, with one byte where the kernel writes four.
         bytes.extend([5, 0, 4, 0, 1, 0, 0, 0]);
@@ -226,17 +316,14 @@ mod tests {
 
     #[test]
     fn flags_that_are_not_named_stay() {
-        let flags = |change: LinkChange<'_>| {
-            let header = change.message(7).header;
-            (header.flags, header.change_mask)
-        };
-        assert_eq!(flags(LinkChange::default()), (LinkFlags::empty(), LinkFlags::empty()));
+        let flags = |change: LinkChange<'_>| change.message(7)[8..HEADER_LEN].to_vec();
+        assert_eq!(flags(LinkChange::default()), [0; 8]);
         let down = LinkChange { up: Some(false), allmulti: Some(true), ..LinkChange::default() };
-        assert_eq!(flags(down), (LinkFlags::Allmulti, LinkFlags::Up | LinkFlags::Allmulti));
+        assert_eq!(flags(down), [IFF_ALLMULTI, IFF_UP | IFF_ALLMULTI].map(u32::to_ne_bytes).concat());
     }
 
     #[test]
     fn a_reply_cut_short_is_an_error() {
-        assert!(parse("get link", &[0; 7]).is_err());
+        assert!(parse("get link", &[0; 7]).is_err() && parse("get link", &[0; 15]).is_err());
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
+use nix::net::if_::{if_indextoname, if_nametoindex};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,18 @@ impl Netns {
         self.enter(Netlink::open)
     }
 
+    /// The index of the link of that name or alternative name in this namespace; `None` where there is none. Unlike a question
+    /// to rtnetlink this waits for nobody who moves a link at that moment.
+    pub fn index_of(&self, name: &str) -> Result<Option<u32>, NetnsError> {
+        self.enter(|| if_nametoindex(name).ok())
+    }
+
+    /// Whether a link of this namespace has the index.
+    pub fn has_index(&self, index: u32) -> Result<bool, NetnsError> {
+        // nix 0.31 takes the null pointer of a failure for a success, with an empty name.
+        self.enter(|| if_indextoname(index).is_ok_and(|name| !name.is_empty()))
+    }
+
     fn set(&self) -> Result<(), NetnsError> {
         let enter = |errno: nix::Error| NetnsError::Enter { path: self.path.clone(), source: errno.into() };
         setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(enter)
@@ -171,6 +184,15 @@ mod tests {
         assert_eq!(current.id(), Netns::open("/proc/self/ns/net").unwrap().id());
         assert_eq!(current.enter(|| 7).unwrap(), 7);
         assert_eq!(current.cookie(), current.netlink().unwrap().unwrap().netns_cookie());
+    }
+
+    #[test]
+    fn looks_a_link_up_both_ways() {
+        let current = Netns::current().unwrap();
+        let index = current.index_of("lo").unwrap().unwrap();
+        assert!(current.has_index(index).unwrap());
+        assert_eq!(current.index_of("no-such-link").unwrap(), None);
+        assert!(!current.has_index(u32::MAX >> 1).unwrap());
     }
 
     #[test]

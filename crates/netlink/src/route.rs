@@ -4,15 +4,23 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::address::family;
+use crate::attribute::push;
 use crate::error::Error;
 use crate::socket::Netlink;
+
+// include/uapi/linux/rtnetlink.h.
+pub(crate) const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+pub(crate) const RTA_OIF: u16 = 4;
+/// `struct rtmsg`: family, the two prefix lengths, tos, table, protocol, scope, type, and four bytes of flags.
+pub(crate) const ROUTE_HEADER: usize = 12;
 
 /// How far a route's destination is, the kernel's `rtm_scope`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,6 +51,23 @@ pub struct Route {
 }
 
 impl Netlink {
+    /// The messages of all routes of an address family, or of those that lead through one link: a node may have thousands. A
+    /// kernel before 4.20 tells of all of them in both cases.
+    pub(crate) fn routes(&mut self, family: i32, link: Option<u32>) -> Result<Vec<Vec<u8>>, Error> {
+        let mut request = vec![0; ROUTE_HEADER];
+        request[0] = u8::try_from(family).unwrap_or_default();
+        if let Some(link) = link {
+            push(&mut request, RTA_OIF, &link.to_ne_bytes());
+        }
+        match self.ask("list routes", RTM_GETROUTE, NLM_F_DUMP, &request) {
+            // A kernel without the family has no routes of it.
+            Err(error) if error.is_unsupported() || error.errno() == Some(libc::EAFNOSUPPORT) => {
+                Ok(Vec::new())
+            }
+            routes => routes,
+        }
+    }
+
     /// Adds a route beside any that lead to the same place.
     pub fn add_route(&mut self, route: &Route) -> Result<(), Error> {
         let mut message = RouteMessage::default();
@@ -68,7 +93,7 @@ impl Netlink {
             message.header.table = RouteHeader::RT_TABLE_UNSPEC;
             message.attributes.push(RouteAttribute::Table(table));
         }
-        self.change("add route", RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_APPEND)
+        self.change("add route", RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, &message)
     }
 }
 

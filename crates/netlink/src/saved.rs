@@ -9,9 +9,10 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::route::RouteMessage;
 use serde::{Deserialize, Serialize};
 
+use crate::address::{RTM_GETADDR, RTM_NEWADDR};
 use crate::attribute::{nested, word};
 use crate::error::Error;
-use crate::route::Route;
+use crate::route::{ROUTE_HEADER, RTA_OIF, RTM_NEWROUTE, Route};
 use crate::socket::Netlink;
 use crate::{address, route};
 
@@ -28,10 +29,6 @@ pub struct SavedNetwork {
 struct Message(Vec<u8>);
 
 // include/uapi/linux/rtnetlink.h and if_addr.h.
-const RTM_NEWADDR: u16 = 20;
-const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_GETROUTE: u16 = 26;
 const ADDRESS_HEADER: usize = 8;
 const ADDRESS_INDEX: usize = 4;
 const IFA_FLAGS: u16 = 8;
@@ -40,12 +37,10 @@ const IFA_F_TEMPORARY: u32 = 0x01;
 const IFA_F_DADFAILED: u32 = 0x08;
 /// A link-local address that the kernel made, and one that it made of a router's prefix: it makes them again.
 const IFAPROT_KERNEL: [u8; 2] = [2, 3];
-const ROUTE_HEADER: usize = 12;
 const ROUTE_TABLE: usize = 4;
 const ROUTE_PROTOCOL: usize = 5;
 const ROUTE_TYPE: usize = 7;
 const ROUTE_FLAGS: usize = 8;
-const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTN_UNICAST: u8 = 1;
 const RT_TABLE_LOCAL: u8 = 255;
@@ -77,16 +72,12 @@ impl SavedNetwork {
 impl Netlink {
     /// Keeps what the link has now.
     pub fn save_network(&mut self, link: u32) -> Result<SavedNetwork, Error> {
-        let addresses = self.ask("list addresses", RTM_GETADDR, NLM_F_DUMP, &[0; ADDRESS_HEADER])?;
+        // Kernels before 4.20 pass over the index and tell of every link's.
+        let request = [[0; ADDRESS_INDEX], link.to_ne_bytes()].concat();
+        let addresses = self.ask("list addresses", RTM_GETADDR, NLM_F_DUMP, &request)?;
         let mut routes = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
-            let mut request = [0; ROUTE_HEADER];
-            request[0] = u8::try_from(family).unwrap_or_default();
-            let replies = match self.ask("list routes", RTM_GETROUTE, NLM_F_DUMP, &request) {
-                // A kernel without the family has no routes of it.
-                Err(error) if error.is_unsupported() => continue,
-                other => other?,
-            };
+            let replies = self.routes(family, Some(link))?;
             routes.extend(replies.into_iter().filter(|reply| is_route(reply, family, link)));
         }
         // A gateway must be reachable before a route may lead through it.

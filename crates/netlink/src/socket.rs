@@ -4,10 +4,9 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NetlinkBuffer, NetlinkMessage, NlaBuffer, NlasIterator,
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    NetlinkBuffer, NlaBuffer, NlasIterator,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::error::Error;
@@ -31,16 +30,15 @@ const DUMP_ATTEMPTS: usize = 8;
 impl Netlink {
     /// Opens a socket in the network namespace of the calling thread.
     pub fn open() -> Result<Self, Error> {
-        Self::of_protocol(NETLINK_ROUTE)
+        let socket = connected(NETLINK_ROUTE)?;
+        // So that a list of one link's addresses or routes is not made of every link's; kernels before 4.20 cannot.
+        let _ = socket.set_netlink_get_strict_chk(true);
+        Ok(Self::over(Box::new(socket)))
     }
 
     /// As [`Netlink::open`], for another protocol than rtnetlink.
     pub(crate) fn of_protocol(protocol: isize) -> Result<Self, Error> {
-        let mut socket = netlink_sys::Socket::new(protocol).map_err(Error::Socket)?;
-        socket.bind_auto().map_err(Error::Socket)?;
-        // The kernel's own words for an error, and no copy of the request in front of them.
-        socket.set_ext_ack(true).and_then(|()| socket.set_cap_ack(true)).map_err(Error::Socket)?;
-        Ok(Self::over(Box::new(socket)))
+        Ok(Self::over(Box::new(connected(protocol)?)))
     }
 
     /// Speaks over something else than a socket: what was recorded of one.
@@ -58,38 +56,21 @@ impl Netlink {
     pub(crate) fn change(
         &mut self,
         request: &'static str,
-        message: RouteNetlinkMessage,
+        kind: u16,
         flags: u16,
+        message: &dyn Emitable,
     ) -> Result<(), Error> {
-        self.send(message, NLM_F_REQUEST | NLM_F_ACK | flags)?;
-        self.replies(request).map(|_| ())
+        self.ask(request, kind, NLM_F_ACK | flags, &emitted(message)).map(drop)
     }
 
-    /// Sends a request for one object and returns the payloads of the replies.
-    pub(crate) fn get(
-        &mut self,
-        request: &'static str,
-        message: RouteNetlinkMessage,
-    ) -> Result<Vec<Vec<u8>>, Error> {
-        self.send(message, NLM_F_REQUEST | NLM_F_ACK)?;
-        Ok(self.replies(request)?.payloads)
-    }
-
-    /// Sends a request for a list and returns the payloads of the replies, taken again where the list changed meanwhile.
+    /// Sends a request for a list and returns the payloads of the replies.
     pub(crate) fn dump(
         &mut self,
         request: &'static str,
-        message: &RouteNetlinkMessage,
+        kind: u16,
+        message: &dyn Emitable,
     ) -> Result<Vec<Vec<u8>>, Error> {
-        let mut replies = Replies::default();
-        for _ in 0..DUMP_ATTEMPTS {
-            self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
-            replies = self.replies(request)?;
-            if !replies.torn {
-                break;
-            }
-        }
-        Ok(replies.payloads)
+        self.ask(request, kind, NLM_F_DUMP, &emitted(message))
     }
 
     /// Sends a message that is bytes already, and returns the payloads of the replies; a list is taken again where it
@@ -121,17 +102,6 @@ impl Netlink {
         Ok(replies.payloads)
     }
 
-    fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Error> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::from(message);
-        message.header.sequence_number = self.sequence;
-        message.header.flags = flags;
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.transport.send(&bytes).map_err(Error::Socket)
-    }
-
     /// Collects the payloads up to the acknowledgement or the end of the list. Replies to an earlier request that was
     /// given up are passed over.
     fn replies(&mut self, request: &'static str) -> Result<Replies, Error> {
@@ -160,6 +130,20 @@ impl Netlink {
             }
         }
     }
+}
+
+fn connected(protocol: isize) -> Result<netlink_sys::Socket, Error> {
+    let mut socket = netlink_sys::Socket::new(protocol).map_err(Error::Socket)?;
+    socket.bind_auto().map_err(Error::Socket)?;
+    // The kernel's own words for an error, and no copy of the request in front of them.
+    socket.set_ext_ack(true).and_then(|()| socket.set_cap_ack(true)).map_err(Error::Socket)?;
+    Ok(socket)
+}
+
+fn emitted(message: &dyn Emitable) -> Vec<u8> {
+    let mut bytes = vec![0; message.buffer_len()];
+    message.emit(&mut bytes);
+    bytes
 }
 
 #[derive(Default)]

@@ -1,16 +1,16 @@
 //! What a PF holds for each of its VFs, read and set through the PF's link.
 //! It must not touch the VF's own link.
 
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_core::{Emitable, NLM_F_ACK};
 use netlink_packet_route::link::{
-    LinkAttribute, LinkExtentMask, LinkVfInfo, VfInfo, VfInfoLinkState, VfInfoMac, VfInfoRate,
-    VfInfoSpoofCheck, VfInfoTrust, VfInfoVlan, VfLinkState, VfVlan, VfVlanInfo, VlanProtocol,
+    LinkVfInfo, VfInfo, VfInfoLinkState, VfInfoMac, VfInfoRate, VfInfoSpoofCheck, VfInfoTrust, VfInfoVlan,
+    VfLinkState, VfVlan, VfVlanInfo, VlanProtocol,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::attribute::{attributes, nested, onwards, word};
+use crate::attribute::{attributes, nested, onwards, push, word};
 use crate::error::Error;
-use crate::link::message;
+use crate::link::{HEADER_LEN, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS, RTM_GETLINK, RTM_SETLINK, header};
 use crate::mac::MacAddr;
 use crate::socket::Netlink;
 use crate::vlan::{VlanId, VlanProto};
@@ -88,11 +88,10 @@ impl Netlink {
     /// All VFs of the PF with that link index, in the kernel's order.
     pub fn vfs(&mut self, pf_index: u32) -> Result<Vec<Vf>, Error> {
         const REQUEST: &str = "list the PF's VFs";
-        let mut request = message(pf_index);
+        let mut request = header(pf_index, 0, 0);
         // Without the statistics a VF takes about 200 bytes of the at most 64 KiB that one attribute can hold.
-        request.attributes =
-            vec![LinkAttribute::ExtMask(vec![LinkExtentMask::Vf, LinkExtentMask::SkipStats])];
-        let replies = self.get(REQUEST, RouteNetlinkMessage::GetLink(request))?;
+        push(&mut request, IFLA_EXT_MASK, &(RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS).to_ne_bytes());
+        let replies = self.ask(REQUEST, RTM_GETLINK, NLM_F_ACK, &request)?;
         Ok(replies.first().map(|payload| list(payload)).unwrap_or_default())
     }
 
@@ -138,10 +137,17 @@ impl Netlink {
     }
 
     fn send_vf(&mut self, pf_index: u32, request: &'static str, info: VfInfo) -> Result<(), Error> {
-        let mut message = message(pf_index);
-        message.attributes = vec![LinkAttribute::VfInfoList(vec![LinkVfInfo(vec![info])])];
-        self.change(request, RouteNetlinkMessage::SetLink(message), 0)
+        self.ask(request, RTM_SETLINK, NLM_F_ACK, &set_message(pf_index, info)).map(drop)
     }
+}
+
+fn set_message(pf_index: u32, info: VfInfo) -> Vec<u8> {
+    let info = LinkVfInfo(vec![info]);
+    let mut list = vec![0; info.buffer_len()];
+    info.emit(&mut list);
+    let mut message = header(pf_index, 0, 0);
+    push(&mut message, IFLA_VFINFO_LIST, &list);
+    message
 }
 
 impl From<LinkState> for VfLinkState {
@@ -156,6 +162,7 @@ impl From<LinkState> for VfLinkState {
 
 // Reading is by hand: the typed form of netlink-packet-route turns "the driver does not say" (all ones) into "on", and
 // gives up a whole list for one odd attribute. Numbers are those of include/uapi/linux/if_link.h.
+const RTEXT_FILTER_VF: u32 = 1;
 const IFLA_NUM_VF: u16 = 21;
 const IFLA_VFINFO_LIST: u16 = 22;
 const IFLA_VF_INFO: u16 = 1;
@@ -166,14 +173,13 @@ const IFLA_VF_LINK_STATE: u16 = 5;
 const IFLA_VF_RATE: u16 = 6;
 const IFLA_VF_TRUST: u16 = 9;
 const IFLA_VF_VLAN_LIST: u16 = 12;
-const LINK_HEADER_LEN: usize = 16;
 const ETH_P_8021AD: u16 = 0x88a8;
 
 /// The VFs of a link message. A list of 64 KiB and more has only the lower 16 bits of its length in its head
 /// (`nla_nest_end`, include/net/netlink.h), so that its end is told by the number of VFs, which the message says before it,
 /// and by the first attribute that is no VF.
 fn list(payload: &[u8]) -> Vec<Vf> {
-    let link = payload.get(LINK_HEADER_LEN..).unwrap_or_default();
+    let link = payload.get(HEADER_LEN..).unwrap_or_default();
     let count = nested(link, IFLA_NUM_VF).next().and_then(|count| word(count, 0)?.try_into().ok());
     let infos = attributes(onwards(link, IFLA_VFINFO_LIST)).take(count.unwrap_or(usize::MAX));
     infos.take_while(|(kind, _)| *kind == IFLA_VF_INFO).filter_map(|(_, info)| one(info)).collect()

@@ -83,3 +83,24 @@ fn with_the_nodes_default_route_the_link_is_refused() {
     node.call("DEL", &conf(&keys)).success();
     assert_eq!(network(&node), before);
 }
+
+#[test]
+fn a_default_route_of_any_kind_is_seen() {
+    for add in [
+        "-6 route add default via 2001:db8::1 dev nic0 table 7",
+        "route add default nexthop via 192.0.2.1 dev nic0 nexthop via 192.0.2.2 dev nic0",
+        "route add default nhid 9",
+    ] {
+        let node = connected();
+        node.host.ip(&["nexthop", "add", "id", "8", "via", "192.0.2.1", "dev", "nic0"]);
+        node.host.ip(&["nexthop", "add", "id", "9", "group", "8"]);
+        node.host.ip(&add.split(' ').collect::<Vec<_>>());
+        let refused = node.call("ADD", &conf(&[]));
+        assert!(refused.error().1.starts_with("nic0 carries this node's default route"), "{add}: {refused:?}");
+    }
+    // One that leaves by another link is no reason.
+    let node = connected();
+    node.host.ip(&["address", "add", "203.0.113.9/24", "dev", "peer0"]);
+    node.host.ip(&["route", "add", "default", "via", "203.0.113.1"]);
+    node.call("ADD", &conf(&[])).success();
+}

@@ -1,5 +1,4 @@
-use netlink_packet_core::Emitable;
-use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use super::*;
 
@@ -60,4 +59,16 @@ fn a_list_cut_anywhere_is_read_as_far_as_it_goes() {
 #[test]
 fn no_vfs_is_an_empty_list() {
     assert!(list(&reply(0)).is_empty());
+}
+
+#[test]
+fn sets_with_the_librarys_own_message() {
+    let info = || VfInfo::Trust(VfInfoTrust::new(3, true));
+    let mut message = LinkMessage::default();
+    message.header.index = 7;
+    message.header.link_layer_type = 0.into();
+    message.attributes = vec![LinkAttribute::VfInfoList(vec![LinkVfInfo(vec![info()])])];
+    let mut bytes = vec![0; message.buffer_len()];
+    message.emit(&mut bytes);
+    assert_eq!(set_message(7, info()), bytes);
 }
