@@ -146,4 +146,6 @@ impl Pool {
 }
 
 #[cfg(test)]
+mod property;
+#[cfg(test)]
 mod tests;

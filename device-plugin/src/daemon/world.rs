@@ -174,6 +174,7 @@ impl World {
             Err(_panicked) => return false,
         };
         self.metrics.scan_took(began.elapsed());
+        tracing::debug!("looked at the node in {:?}", began.elapsed());
         for error in odd {
             tracing::debug!("passed over: {error}");
         }

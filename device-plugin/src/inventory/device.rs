@@ -58,7 +58,7 @@ pub enum Kind {
 
 impl Device {
     /// A function that nothing more is known of.
-    pub(super) fn new(function: Function, sf: Option<Subfunction>) -> Self {
+    pub(crate) fn new(function: Function, sf: Option<Subfunction>) -> Self {
         Self {
             function,
             sf,

@@ -7,6 +7,7 @@
     reason = "a test ends where its tools fail"
 )]
 
+mod alive;
 mod allocate;
 mod cases;
 mod cdi;
@@ -20,4 +21,5 @@ mod drivers;
 mod kubelet_side;
 mod malformed;
 mod pools;
+mod reload;
 mod safety;

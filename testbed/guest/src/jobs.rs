@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::report;
 use crate::report::Outcome;
 
+mod alive;
 mod demo;
 mod device_plugin;
 mod host_device;
@@ -25,6 +26,7 @@ mod sriov;
 type Job = fn(&mut Cases) -> Result<()>;
 
 const JOBS: &[(&str, Job)] = &[
+    ("alive", alive::run),
     ("demo", demo::run),
     ("device-plugin", device_plugin::run),
     ("host-device", host_device::run),
