@@ -62,8 +62,8 @@ pub(crate) struct Rate {
 /// The smallest MTU that IPv4 can do with (RFC 791), and the kernel lets an Ethernet device have.
 const MIN_MTU: u32 = 68;
 
-/// The driver that can be asked for.
-const VFIO: &str = "vfio-pci";
+/// The drivers that can be asked for, the one for `driver` first.
+const USERSPACE: [&str; 3] = ["vfio-pci", "uio_pci_generic", "igb_uio"];
 
 /// The names that 2017's plugin kept for others in the pod.
 const RESERVED: [&str; 3] = ["eth0", "eth1", "lo"];
@@ -168,13 +168,15 @@ fn allmulti(keys: Keys<'_>, trust: Option<bool>) -> Result<bool, ConfError> {
     if wanted && trust != Some(true) { Err(ConfError::AllmultiWithoutTrust) } else { Ok(wanted) }
 }
 
-/// The one driver that makes no network device and guards the host's memory.
+/// The one driver that makes no network device and guards the host's memory; networks of 2017 may name those that do not.
 fn driver(keys: Keys<'_>) -> Result<Option<&'static str>, ConfError> {
-    match keys.text("driver")? {
-        Some(found) if found == VFIO => Ok(Some(VFIO)),
-        Some(found) => Err(ConfError::Driver { found }),
-        None => Ok(None),
-    }
+    let (found, known) = match (keys.text("driver")?, keys.dpdk()?.text("dpdk_driver")?) {
+        (Some(found), _) => (found, &USERSPACE[..1]),
+        (None, Some(found)) => (found, &USERSPACE[..]),
+        (None, None) => return Ok(None),
+    };
+    let driver = known.iter().copied().find(|driver| *driver == found);
+    driver.map(Some).ok_or(ConfError::Driver { found })
 }
 
 fn ifname(keys: Keys<'_>) -> Result<Option<IfName>, ConfError> {

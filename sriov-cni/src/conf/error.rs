@@ -40,8 +40,8 @@ pub(crate) enum ConfError {
     #[error("vlanTrunk {found}: wanted VLANs and ranges of 1 to 4094 such as \"100-200,300\"")]
     TrunkForm { found: String },
     #[error(
-        "vlanTrunk {found} cannot be kept: Linux gives a VF one VLAN or none (IFLA_VF_VLAN_LIST takes one entry), and no \
-         driver in it limits a VF to several; without vlan the VF may use any tag, with it only that one"
+        "vlanTrunk {found} cannot be kept: Linux gives a VF one VLAN or none (IFLA_VF_VLAN_LIST takes one entry); without \
+         vlan the VF may use any tag, with it only that one"
     )]
     Trunk { found: String },
     #[error("invalid link_state value: {found}")]

@@ -10,6 +10,8 @@ use super::error::ConfError;
 pub(crate) const OURS: [&str; 20] = [
     "deviceID",
     "pciBusID",
+    "runtimeConfig",
+    "args",
     "vlan",
     "vlanQoS",
     "vlanProto",
@@ -26,8 +28,6 @@ pub(crate) const OURS: [&str; 20] = [
     "strict",
     "logLevel",
     "logFile",
-    "runtimeConfig",
-    "args",
 ];
 
 /// Those of the plugins of 2016 to 2018.
@@ -108,12 +108,21 @@ impl<'a> Keys<'a> {
 
     /// The object at `runtimeConfig`.
     pub(super) fn runtime(self) -> Result<Self, ConfError> {
-        let object = match self.value("runtimeConfig") {
+        self.object("runtimeConfig", "runtimeConfig.")
+    }
+
+    /// The object at `dpdk`.
+    pub(super) fn dpdk(self) -> Result<Self, ConfError> {
+        self.object("dpdk", "dpdk.")
+    }
+
+    fn object(self, key: &'static str, prefix: &'static str) -> Result<Self, ConfError> {
+        let object = match self.value(key) {
             None => None,
             Some(Value::Object(object)) => Some(object),
-            Some(_) => return Err(ConfError::NoObject { key: "runtimeConfig" }),
+            Some(_) => return Err(ConfError::NoObject { key }),
         };
-        Ok(Self { object, prefix: "runtimeConfig." })
+        Ok(Self { object, prefix })
     }
 
     /// The object at `args.cni`, which is the runtime's place: whatever else stands there is not ours to judge.

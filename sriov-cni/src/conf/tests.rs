@@ -178,6 +178,14 @@ fn one_driver_can_be_bound_for_a_pod() {
         error(json!({"driver": "igb_uio"})),
         r#"driver "igb_uio" cannot be bound for a pod: wanted "vfio-pci", or no driver key to take the VF as it is"#
     );
+    let of_2017 = |driver: &str| {
+        let dpdk =
+            json!({"kernel_driver": "ixgbevf", "dpdk_driver": driver, "dpdk_tool": "/opt/dpdk-devbind.py"});
+        legacy(json!({"if0": "enp2s0", "dpdk": dpdk})).map(|netconf| netconf.conf.driver)
+    };
+    assert_eq!((of_2017("igb_uio"), of_2017("")), (Ok(Some("igb_uio")), Ok(None)));
+    assert!(of_2017("ixgbevf").unwrap_err().starts_with("driver \"ixgbevf\" cannot be bound"));
+    assert_eq!(error(json!({"dpdk": true})), "dpdk: wanted an object");
 }
 
 #[test]
@@ -203,6 +211,20 @@ fn a_trunk_is_refused_whatever_its_form() {
         assert!(refused.contains("wanted VLANs and ranges of 1 to 4094"), "{refused}");
     }
     assert_eq!(conf(json!({"vlanTrunk": ""})), Conf::default());
+}
+
+#[test]
+fn the_reference_page_has_every_key_and_no_other() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sriov.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let headed: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    assert_eq!(headed, [&keys::OURS[..], &keys::LEGACY].concat());
+    let mut examples = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let example = |text: &str| Netconf::of(&serde_json::from_str(text).unwrap(), &Args::default()).unwrap();
+    assert_eq!(example(examples.next().unwrap()).warnings, []);
+    let of_2017 = example(examples.next().unwrap());
+    assert_eq!((of_2017.warnings, examples.next()), (vec![Warning::Legacy { key: "if0" }], None));
 }
 
 /// A configuration of 2017: no device plugin, so nothing names the VF.

@@ -48,7 +48,7 @@ fn protocol(found: String) -> Result<VlanProto, ConfError> {
 
 /// The field's form is a text, `100-200,300`, or the bridge plugin's list of objects. Whichever it is, it is refused here,
 /// before anything is touched: `do_setvfinfo` of net/core/rtnetlink.c takes a list of one VLAN (`MAX_VLAN_LIST_LEN`), and
-/// what some drivers outside of the kernel have below `device/sriov/<vf>/trunk` tells nobody what it was before.
+/// `docs/decisions/0010` has the rest.
 pub(super) fn trunk(keys: Keys<'_>) -> Result<(), ConfError> {
     let (found, well_formed) = match keys.value("vlanTrunk") {
         None => return Ok(()),

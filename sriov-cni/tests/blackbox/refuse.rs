@@ -74,8 +74,8 @@ fn a_configuration_that_makes_no_sense() {
         ),
         (
             json!({"vlanTrunk": "100-200,300"}),
-            "vlanTrunk 100-200,300 cannot be kept: Linux gives a VF one VLAN or none (IFLA_VF_VLAN_LIST takes one entry), and \
-             no driver in it limits a VF to several; without vlan the VF may use any tag, with it only that one",
+            "vlanTrunk 100-200,300 cannot be kept: Linux gives a VF one VLAN or none (IFLA_VF_VLAN_LIST takes one entry); \
+             without vlan the VF may use any tag, with it only that one",
         ),
         (
             json!({"vlanTrunk": "300-100"}),
