@@ -33,8 +33,8 @@ pub enum Command {
     },
     /// Say why: for every device the pool that takes it, or what each pool has against it
     Explain {
-        /// One device, by its id or network device, or one pool
-        #[arg(value_name = "DEVICE|POOL")]
+        /// One device, by its id or network device, one pool, or a pod as namespace/name, of which the running daemon knows
+        #[arg(value_name = "DEVICE|POOL|POD")]
         asked: Option<String>,
         /// For people or for programs
         #[arg(long, short, value_enum, default_value_t = Output::Text)]

@@ -5,8 +5,11 @@ use std::io;
 use std::path::absolute;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::cli::Options;
 use crate::config::{self, Resource};
+use crate::control;
 use crate::device_info::cdi::Cdi;
 use crate::device_info::{CdiError, Host};
 use crate::explain;
@@ -15,6 +18,7 @@ use crate::kubelet::{self, Folder};
 use crate::metrics::Metrics;
 use crate::pool::Grants;
 
+mod answers;
 mod fronts;
 mod left_behind;
 mod log;
@@ -53,6 +57,9 @@ pub enum Error {
         /// Why.
         source: kubelet::Error,
     },
+    /// The running daemon is not there to answer.
+    #[error(transparent)]
+    Control(#[from] control::Error),
     /// A path that cannot be made absolute, or no signals.
     #[error("cannot {doing}: {source}")]
     System {
@@ -72,7 +79,11 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Cdi(CdiError::Vendor { .. }) | Self::Config(_) | Self::NoPool(_) | Self::Unknown(_) => 2,
-            Self::Cdi(CdiError::Write { .. }) | Self::Scan(_) | Self::Front { .. } | Self::System { .. } => 1,
+            Self::Cdi(CdiError::Write { .. })
+            | Self::Scan(_)
+            | Self::Front { .. }
+            | Self::Control(_)
+            | Self::System { .. } => 1,
         }
     }
 }
@@ -85,7 +96,8 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let reconciler = left_behind::reconciler(options, &metrics).await;
     let sources = left_behind::sources(options);
     let mut world =
-        World::new(options, sources, host.grants.clone(), reconciler.unclean(), metrics.clone()).await?;
+        World::new(options, sources.clone(), host.grants.clone(), reconciler.unclean(), metrics.clone())
+            .await?;
     // The kubelet is told of our sockets by their full path.
     let root = absolute(&options.kubelet_root)
         .map_err(|source| Error::System { doing: "make --kubelet-root absolute", source })?;
@@ -100,6 +112,8 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     if let Some(error) = fronts.show(world.pools(), world.holds()).into_iter().next() {
         return Err(error);
     }
+    let (shown, pools) = watch::channel(world.pools().to_vec());
+    let answers = answers::serve(options, sources, pools);
     let name = loop {
         let stir = tokio::select! {
             name = signals.next() => break name,
@@ -115,11 +129,15 @@ pub async fn run(options: &Options) -> Result<(), Error> {
         if world.look(stir).await {
             reconciler.wake();
         }
+        shown.send_replace(world.pools().to_vec());
         for error in fronts.show(world.pools(), world.holds()) {
             tracing::error!("{error}; trying again in {:?} at the latest", options.rescan_interval);
         }
     };
     tracing::info!("{name}: stopping");
+    if let Some(answers) = answers {
+        answers.abort();
+    }
     fronts.close().await;
     Ok(())
 }

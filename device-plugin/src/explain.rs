@@ -11,6 +11,8 @@ use crate::names::Names;
 use crate::pool::{Pool, Why};
 use crate::selector::Refusal;
 
+pub mod pod;
+
 /// What is to be said of one device.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,7 +1,7 @@
 //! Who holds which device, as the kubelet says: its `PodResources` API, and its checkpoint where that does not answer.
 //! It must not decide what follows from it, and never wait long for a kubelet that hangs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub struct Sources {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Held {
     holders: BTreeMap<DeviceId, Holder>,
+    /// Every pod that the kubelet told of, those included that hold nothing of this kind.
+    pods: BTreeSet<PodName>,
 }
 
 /// Who holds a device.
@@ -99,6 +101,11 @@ impl Held {
         self.holders.get(device)
     }
 
+    /// Every pod that was told of; the checkpoint has those alone that hold a device.
+    pub fn pods(&self) -> &BTreeSet<PodName> {
+        &self.pods
+    }
+
     /// Every device that is held.
     pub fn iter(&self) -> impl Iterator<Item = (&DeviceId, &Holder)> {
         self.holders.iter()
@@ -107,7 +114,9 @@ impl Held {
 
 impl FromIterator<(DeviceId, Holder)> for Held {
     fn from_iter<T: IntoIterator<Item = (DeviceId, Holder)>>(holders: T) -> Self {
-        Self { holders: holders.into_iter().collect() }
+        let holders: BTreeMap<_, _> = holders.into_iter().collect();
+        let pods = holders.values().map(|holder: &Holder| holder.pod.clone()).collect();
+        Self { holders, pods }
     }
 }
 

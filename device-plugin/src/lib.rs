@@ -5,6 +5,7 @@
 pub mod cli;
 mod coalesce;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod device_info;
 pub mod explain;

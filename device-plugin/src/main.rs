@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use sriovdp::cli::{Cli, Command, LogFormat, Options, Output};
 use sriovdp::config::{self, Config};
+use sriovdp::control::{self, Question};
 use sriovdp::daemon::{self, Error};
+use sriovdp::explain::pod::Asked;
 use sriovdp::names::Names;
 use sriovdp::{explain, lint, list};
 
@@ -76,11 +78,23 @@ fn print_explanation(options: &Options, asked: Option<&str>, output: Output) -> 
     let config = config(options)?;
     let (snapshot, pools) = daemon::pools_of(options, config.as_ref())?;
     let names = |ids: &_| Names::of(options.pci_ids.as_deref(), ids);
-    let explanations = explain::explain(&snapshot, &pools, asked, names)?;
+    let explanations = match explain::explain(&snapshot, &pools, asked, names) {
+        // Neither a device nor a pool: a pod, of which the running daemon knows.
+        Err(unknown) => match asked.map(str::parse::<Asked>) {
+            Some(Ok(pod)) => return print_pod(options, &pod, output),
+            _ => return Err(unknown.into()),
+        },
+        explained => explained?,
+    };
     print(&match output {
         Output::Text => explain::text(&explanations),
         Output::Json => explain::json(&explanations),
     })
+}
+
+fn print_pod(options: &Options, pod: &Asked, output: Output) -> Result<ExitCode, Error> {
+    let question = Question { pod: pod.to_string(), json: matches!(output, Output::Json) };
+    print(&control::ask(&options.control_socket, &question)?)
 }
 
 /// 2 where the daemon would not serve the file or a part of it, 1 for warnings that are to fail.

@@ -7,6 +7,9 @@ mod task;
 mod tell;
 mod unclean;
 
+pub(crate) use decide::is_same;
 pub use decide::{Act, Holding, Verdict, decide};
+pub(crate) use pass::{Plugin, look};
+pub(crate) use task::on_thread;
 pub use task::{Handle, Setup, start};
 pub use unclean::Unclean;

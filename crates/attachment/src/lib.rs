@@ -38,5 +38,6 @@ pub use paths::Paths;
 pub use record::{LinkBefore, MacBefore, Owner, Pf, Pod, Record, Sandbox, Undo};
 pub use recover::free;
 pub use restore::holds;
+pub use returning::in_pod;
 pub use step::{Stage, Step};
 pub use store::{Claim, Lock, Store};

@@ -63,6 +63,17 @@ pub(crate) fn bring_home(
     }
 }
 
+/// The link in the pod's namespace, whatever it is called there; `None` where the namespace is gone, or does not have it.
+pub fn in_pod(host: &Host, record: &Record) -> Result<Option<Link>, Error> {
+    let moved = record.undo.iter().find_map(|undo| match undo {
+        Undo::Link(before) => Some(before),
+        _ => None,
+    });
+    let Some(before) = moved else { return Ok(None) };
+    let way = Way { record, before };
+    way.pod(host)?.map_or(Ok(None), |mut pod| way.in_pod(&mut pod))
+}
+
 /// The link on the host, under whatever name; `None` while it is not there.
 pub(crate) fn on_host(host: &mut Host, record: &Record, before: &LinkBefore) -> Result<Option<Link>, Error> {
     Way { record, before }.on_host(host)

@@ -60,9 +60,10 @@ async fn ask(socket: &Path) -> Result<ListPodResourcesResponse, Error> {
 
 /// A resource may come in several entries, one for each NUMA node or device.
 fn held(answer: ListPodResourcesResponse) -> Held {
-    let mut holders = Vec::new();
+    let (mut holders, mut pods) = (Vec::new(), Vec::new());
     for pod in answer.pod_resources {
         let named = PodName::Named { namespace: pod.namespace, name: pod.name };
+        pods.push(named.clone());
         for container in pod.containers {
             for devices in container.devices {
                 let holder = Holder {
@@ -75,5 +76,7 @@ fn held(answer: ListPodResourcesResponse) -> Held {
             }
         }
     }
-    holders.into_iter().collect()
+    let mut held: Held = holders.into_iter().collect();
+    held.pods.extend(pods);
+    held
 }

@@ -44,7 +44,7 @@ pub enum Error {
 
 /// The file of a socket that we listen on. Removed when dropped, if it still is ours.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     path: PathBuf,
     /// Device and inode number.
     identity: Option<(u64, u64)>,
@@ -71,7 +71,7 @@ pub(super) fn bind(path: &Path) -> Result<(UnixListener, Socket), Error> {
     }
     let listener =
         UnixListener::bind(path).map_err(|source| Error::Bind { path: path.to_owned(), source })?;
-    Ok((listener, Socket { path: path.to_owned(), identity: identity(path) }))
+    Ok((listener, Socket::bound(path)))
 }
 
 /// Whether the kernel takes a socket of that path.
@@ -83,7 +83,12 @@ pub(super) fn check_length(path: &Path) -> Result<(), Error> {
 }
 
 impl Socket {
-    pub(super) fn path(&self) -> &Path {
+    /// The file of a socket that was bound just now.
+    pub(crate) fn bound(path: &Path) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

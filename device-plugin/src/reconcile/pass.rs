@@ -74,6 +74,14 @@ impl Plugin {
     }
 }
 
+impl Plugin {
+    /// What the link of an attachment is called in its pod's namespace; `None` where it is not there.
+    pub(crate) fn link(&self, record: &Record) -> Option<String> {
+        let link = Host::open(&self.paths).and_then(|host| attachment::in_pod(&host, record));
+        link.ok().flatten().map(|link| link.name)
+    }
+}
+
 /// All that is there now.
 pub(crate) fn look(plugins: &[Plugin]) -> Sight {
     let mut sight = Sight::default();

@@ -254,7 +254,7 @@ fn unclean(sight: &Sight, held: Option<&Held>) -> Unclean {
 
 /// Runs blocking work in a thread that ends with it: it steps into network namespaces, and one from which there was no way
 /// back must not be met again. `None` where it panicked.
-async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = oneshot::channel();
     let started = std::thread::Builder::new().name("reconcile".into()).spawn(move || {
         // Nobody listens where the daemon is ending.

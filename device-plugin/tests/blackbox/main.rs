@@ -19,6 +19,7 @@ mod deploy;
 mod discovery;
 mod drivers;
 mod kubelet_side;
+mod left_behind;
 mod malformed;
 mod pools;
 mod reload;

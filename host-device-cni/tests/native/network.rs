@@ -96,7 +96,10 @@ fn a_default_route_of_any_kind_is_seen() {
         node.host.ip(&["nexthop", "add", "id", "9", "group", "8"]);
         node.host.ip(&add.split(' ').collect::<Vec<_>>());
         let refused = node.call("ADD", &conf(&[]));
-        assert!(refused.error().1.starts_with("nic0 carries this node's default route"), "{add}: {refused:?}");
+        assert!(
+            refused.error().1.starts_with("nic0 carries this node's default route"),
+            "{add}: {refused:?}"
+        );
     }
     // One that leaves by another link is no reason.
     let node = connected();

@@ -1,0 +1,237 @@
+//! What pods left behind, found by the running daemon: put back, kept from the kubelet, or left alone; and `explain` of pods.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use attachment::{LinkBefore, Owner, Paths, Record, Sandbox, Store, Undo};
+use netlink::{Link, Netns};
+use serde_json::{Map, Value, json};
+use testkit::kubelet::Kubelet;
+use testkit::netns::Namespace;
+use testkit::pod::Pod;
+use testkit::sysfs::Tree;
+
+use crate::daemon::{Daemon, LIMIT, command, kubelet_root, node};
+
+const CONFIG: &str = r#"{"resourceList":[{"resourceName":"dpdk","selectors":{"drivers":["vfio-pci"]}},
+        {"resourceName":"net","selectors":{"pfNames":["ens1f0#0-1"]}}]}"#;
+const DPDK: &str = "intel.com/dpdk";
+const FIRST: &str = "0000:3b:02.2";
+const SECOND: &str = "0000:3b:02.3";
+
+fn store(tree: &Tree) -> Store {
+    Store::sriov(&Paths { state: tree.root().join("cni/sriov"), sysfs: tree.sys() })
+}
+
+/// The record of a DPDK pod whose namespace is at `netns`.
+fn record(container: &str, pod: &str, device: &str, netns: &Path) -> Record {
+    Record {
+        version: Record::VERSION,
+        owner: Owner { container_id: container.into(), ifname: "net1".parse().unwrap() },
+        pod: Some(attachment::Pod { namespace: "ns".into(), name: pod.into(), uid: None }),
+        sandbox: Netns::open(netns)
+            .map_or_else(|_| Sandbox::unknown(Some(netns)), |netns| Sandbox::of(&netns)),
+        device: device.into(),
+        function: device.parse().ok(),
+        pf: None,
+        ipam: None,
+        config: Map::new(),
+        undo: Vec::new(),
+    }
+}
+
+fn write(store: &Store, record: &Record) {
+    store.save(record, &Map::new()).unwrap();
+    store.set_claim(record).unwrap();
+}
+
+/// A path in a folder that is there, of a namespace that is not.
+fn gone(tree: &Tree) -> PathBuf {
+    let folder = tree.root().join("netns");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.join("gone")
+}
+
+/// Whether record and claim are as they were written.
+fn is_left(store: &Store, record: &Record) -> bool {
+    let claim = store.claim(&record.device).unwrap();
+    store.load(&record.owner).unwrap().is_some()
+        && claim.is_some_and(|claim| claim.owner.as_ref() == Some(&record.owner))
+}
+
+fn explain(tree: &Tree, asked: &[&str]) -> Output {
+    command(tree, CONFIG).arg("explain").args(asked).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_lost_del_is_made_good_at_start_and_a_living_pods_device_is_not_touched() {
+    let (tree, pod) = (node(), Namespace::new("pod"));
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let store = store(&tree);
+    let dead = record("c1", "dead", FIRST, &gone(&tree));
+    let alive = record("c2", "alive", SECOND, &pod.path());
+    write(&store, &dead);
+    write(&store, &alive);
+    let mut daemon = Daemon::start(&tree, CONFIG);
+    daemon.says("put back what a pod left");
+    // It is put back before the kubelet hears of any pool.
+    let state = kubelet.until("both", LIMIT, |state| state.has(DPDK, 2)).unwrap();
+    assert!(state.refusals.is_empty());
+    assert_eq!(store.load(&dead.owner).unwrap(), None);
+    assert_eq!(store.claim(FIRST).unwrap(), None);
+    assert!(is_left(&store, &alive));
+}
+
+#[test]
+fn what_cannot_be_put_back_yet_is_unhealthy_until_it_is() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let store = store(&tree);
+    let dead = record("c1", "dead", FIRST, &gone(&tree));
+    write(&store, &dead);
+    // Nobody tells who holds the device, which has no link that could tell.
+    let socket = tree.root().join("pod-resources.sock");
+    let mut command = command(&tree, CONFIG);
+    command.arg("--pod-resources-socket").arg(&socket).arg("--reconcile-interval=100ms");
+    let _daemon = Daemon::spawn(command);
+    kubelet.until("one unhealthy", LIMIT, |state| state.has(DPDK, 1)).unwrap();
+    assert!(is_left(&store, &dead));
+    std::os::unix::fs::symlink(kubelet.root().join("pod-resources/kubelet.sock"), &socket).unwrap();
+    kubelet.until("both healthy", LIMIT, |state| state.has(DPDK, 2)).unwrap();
+    assert_eq!(store.load(&dead.owner).unwrap(), None);
+}
+
+#[test]
+fn a_pod_that_the_kubelet_still_has_keeps_its_device() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let store = store(&tree);
+    let mut command = command(&tree, CONFIG);
+    command.arg("--reconcile-interval=50ms");
+    let mut daemon = Daemon::spawn(command);
+    kubelet.until("both", LIMIT, |state| state.has(DPDK, 2)).unwrap();
+    let pod = Pod::new("ns", "mine").container("app", &[(DPDK, 2)]);
+    kubelet.admit(&pod).unwrap();
+    let (same, other) =
+        (record("c1", "mine", FIRST, &gone(&tree)), record("c2", "before", SECOND, &gone(&tree)));
+    write(&store, &same);
+    write(&store, &other);
+    // The other device's pod of before is gone: both are looked at in one pass.
+    daemon.says("put back what a pod left");
+    assert!(is_left(&store, &same));
+    assert_eq!(store.load(&other.owner).unwrap(), None);
+    assert!(kubelet.delete(&pod));
+    daemon.says("put back what a pod left");
+    assert_eq!(store.load(&same.owner).unwrap(), None);
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let store = store(&tree);
+    let dead = record("c1", "dead", FIRST, &gone(&tree));
+    write(&store, &dead);
+    let mut command = command(&tree, CONFIG);
+    command.arg("--reconcile=false");
+    let mut daemon = Daemon::spawn(command);
+    daemon.says("--reconcile=false");
+    kubelet.until("both", LIMIT, |state| state.has(DPDK, 2)).unwrap();
+    assert!(is_left(&store, &dead));
+}
+
+#[test]
+fn a_link_that_came_home_under_the_pods_name_is_named_and_set_as_it_was() {
+    let (tree, host, living) = (node(), Namespace::new("host"), Namespace::new("living"));
+    for (nic, mac) in [("nic0", "02:00:00:00:00:10"), ("nic1", "02:00:00:00:00:11")] {
+        host.ip(&["link", "add", nic, "address", mac, "mtu", "1400", "alias", "rack 7", "type", "veth"]);
+    }
+    let before = |name: &str, mac: &str| {
+        let link = host.link(name).unwrap();
+        let index = link["ifindex"].as_u64().unwrap().try_into().unwrap();
+        let link = Link {
+            index,
+            name: name.into(),
+            mac: mac.parse().ok(),
+            mtu: 1400,
+            alias: "rack 7".into(),
+            kind: Some("veth".into()),
+            ..Link::default()
+        };
+        LinkBefore::of(&link, None).unwrap()
+    };
+    let (nic0, nic1) = (before("nic0", "02:00:00:00:00:10"), before("nic1", "02:00:00:00:00:11"));
+    let store = Store::host_device(&Paths { state: tree.root().join("cni/host-device"), sysfs: tree.sys() });
+    let of = |container, device: &str, netns: &Path, before: &LinkBefore| Record {
+        function: None,
+        undo: vec![Undo::Link(before.clone())],
+        ..record(container, container, device, netns)
+    };
+    // The dead pod's link is back, with the pod's name, MTU and our alias; the living pod has the other.
+    host.ip(&["link", "set", "nic0", "down", "name", "net1", "mtu", "9000", "alias", "nic0"]);
+    host.ip(&["link", "set", "nic1", "netns", living.name(), "name", "net1", "mtu", "9000", "alias", "nic1"]);
+    write(&store, &of("dead", "nic0", &gone(&tree), &nic0));
+    let alive = of("alive", "nic1", &living.path(), &nic1);
+    write(&store, &alive);
+    let untouched = living.json(&["link", "show"]);
+    let daemon = command(&tree, CONFIG);
+    let mut inside = host.process(Path::new(daemon.get_program()));
+    inside.args(daemon.get_args());
+    let mut daemon = Daemon::spawn(inside);
+    daemon.says("put back what a pod left");
+    let link = host.link("nic0").expect("nic0 is back");
+    assert_eq!((&link["mtu"], &link["ifalias"]), (&json!(1400), &json!("rack 7")));
+    assert_eq!(living.json(&["link", "show"]), untouched);
+    assert!(is_left(&store, &alive));
+}
+
+#[test]
+fn the_running_daemon_explains_a_pod_and_says_where_its_chain_breaks() {
+    let (tree, sandbox) = (node(), Namespace::new("pod"));
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let store = store(&tree);
+    let not_running = explain(&tree, &["ns/web"]);
+    assert_eq!(not_running.status.code(), Some(1));
+    let words = String::from_utf8(not_running.stderr).unwrap();
+    assert!(words.contains("is the daemon running on this node"), "{words}");
+
+    let _daemon = Daemon::start(&tree, CONFIG);
+    kubelet.until("both", LIMIT, |state| state.has(DPDK, 2)).unwrap();
+    assert!(text(&explain(&tree, &["ns/web"])).contains("the kubelet does not tell of such a pod"));
+    let pod = Pod::new("ns", "web").container("app", &[(DPDK, 1)]);
+    kubelet.admit(&pod).unwrap();
+    let unattached = text(&explain(&tree, &["ns/web"]));
+    assert!(unattached.contains("no CNI plugin of Sluice attached it"), "{unattached}");
+
+    let json: Value = serde_json::from_str(&text(&explain(&tree, &["ns/web", "-o", "json"]))).unwrap();
+    let device = json["devices"][0]["device"].as_str().unwrap().to_owned();
+    write(&store, &record("c1", "web", &device, &sandbox.path()));
+    let whole = text(&explain(&tree, &["ns/web"]));
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(sandbox.path()).unwrap());
+    let wanted = format!(
+        "pod ns/web\n  container app has {device} as {DPDK}  vfio-pci\n    net1 by sriov, container c1 for pod ns/web\n    \
+         in {} (inode {inode}), alive\neverything agrees\n",
+        sandbox.path().display()
+    );
+    assert_eq!(whole, wanted);
+    drop(sandbox);
+    let broken = text(&explain(&tree, &["ns/web"]));
+    assert!(
+        broken.contains("first that does not agree") && broken.contains("that network namespace is gone"),
+        "{broken}"
+    );
+
+    // A pool of that name goes before a pod.
+    let pool = text(&explain(&tree, &[DPDK]));
+    assert!(pool.contains("takes it by selectors[0]"), "{pool}");
+    let socket = tree.root().join("control/sriovdp.sock");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(socket.parent().unwrap()).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o700);
+    assert_eq!(Command::new("test").arg("-S").arg(&socket).status().unwrap().code(), Some(0));
+}
