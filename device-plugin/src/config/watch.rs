@@ -13,7 +13,7 @@ use super::{Config, Error};
 use crate::coalesce::Coalescer;
 
 /// An editor removes and makes a file anew; a `ConfigMap` makes a folder, a link to it, and renames that over `..data`.
-const QUIET: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_millis(500);
 
 /// The file as it was last read, and its folder.

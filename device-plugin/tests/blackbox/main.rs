@@ -24,3 +24,4 @@ mod malformed;
 mod pools;
 mod reload;
 mod safety;
+mod storm;
