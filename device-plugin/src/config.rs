@@ -51,8 +51,26 @@ pub struct PoolConfig {
     pub vfio_cdev: bool,
     /// A device whose port has no carrier is unhealthy.
     pub pf_carrier: bool,
+    /// Which of several devices a container had best get.
+    pub allocation_policy: AllocationPolicy,
     /// The resource's variable as a shell can name it, where that differs and is no other pool's.
     pub shell_variable: Option<String>,
+}
+
+/// `allocationPolicy`: which of the available devices a container had best get.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AllocationPolicy {
+    /// The kubelet chooses, as with the Go plugin.
+    #[default]
+    None,
+    /// From as few PFs as it takes, and from the one that has fewest left.
+    Packed,
+    /// From as many PFs as there are.
+    Spread,
+    /// From as few NUMA nodes as it takes.
+    Numa,
+    /// As few PCI bridges apart as it can be.
+    Pcie,
 }
 
 /// `additionalInfo`: by device id or `*`, what to add to `PCIDEVICE_…_INFO`.
@@ -92,6 +110,9 @@ impl Config {
         let prefix = if pool.prefix.is_empty() { default_prefix } else { &pool.prefix };
         let kind = kind_of(&pool.device_type)
             .ok_or_else(|| Invalid::DeviceType { at: path.clone(), found: pool.device_type })?;
+        let allocation_policy = policy_of(&pool.allocation_policy).ok_or_else(|| {
+            Invalid::AllocationPolicy { at: path.clone(), found: pool.allocation_policy.clone() }
+        })?;
         self.warnings.extend(pool.unknown.into_iter().map(|key| Warning::unknown(key, &keys::POOL)));
         let selectors = match pool.selectors {
             Ok(wire::Selectors::Listed(list)) if list.is_empty() => Err(RefusedBecause::NoSelector),
@@ -129,6 +150,7 @@ impl Config {
             additional_info: pool.additional_info,
             vfio_cdev: pool.vfio_cdev,
             pf_carrier: pool.pf_carrier,
+            allocation_policy,
             shell_variable: None,
         });
         Ok(())
@@ -166,6 +188,17 @@ impl PoolConfig {
         let mut extra = info.get("*").cloned().unwrap_or_default();
         extra.extend(info.get(device).cloned().unwrap_or_default());
         Some(extra)
+    }
+}
+
+fn policy_of(text: &str) -> Option<AllocationPolicy> {
+    match text {
+        "" | "none" => Some(AllocationPolicy::None),
+        "packed" => Some(AllocationPolicy::Packed),
+        "spread" => Some(AllocationPolicy::Spread),
+        "numa" => Some(AllocationPolicy::Numa),
+        "pcie" => Some(AllocationPolicy::Pcie),
+        _ => None,
     }
 }
 

@@ -11,11 +11,13 @@ use crate::selector::{Extras, Key, Refusal, Selector};
 mod build;
 mod health;
 mod hold;
+mod prefer;
 mod why;
 
 pub use build::{build, unheld};
 pub use health::Ill;
 pub use hold::{Grants, Holds};
+pub use prefer::Error as PreferError;
 pub use why::{Reason, Why};
 
 /// One pool at one moment.
@@ -104,12 +106,14 @@ impl Pool {
         self.ill.is_empty() || !self.ill.contains_key(&device.id())
     }
 
-    /// Whether the kubelet would hear the same of both: the ids, the health and the NUMA node of each device.
+    /// Whether the kubelet would hear the same of both: the ids, the health and the NUMA node of each device, and whether
+    /// it is to ask which of them it had best give.
     pub fn lists_as(&self, other: &Self) -> bool {
         let node = |pool: &Self, device: &Device| {
             device.function.numa_node.filter(|_| !pool.config.exclude_topology)
         };
-        self.devices.len() == other.devices.len()
+        self.config.allocation_policy == other.config.allocation_policy
+            && self.devices.len() == other.devices.len()
             && self.devices.iter().zip(&other.devices).all(|(ours, theirs)| {
                 ours.id() == theirs.id()
                     && self.is_healthy(ours) == other.is_healthy(theirs)

@@ -134,6 +134,15 @@ impl Sysfs {
         function.parse().ok()
     }
 
+    /// The PCI bridges above a function, from the host's downwards: `pci0000:3a/0000:3a:00.0`. `None` where the tree has
+    /// no links to tell it.
+    pub fn bridges_above(&self, address: PciAddress) -> Option<String> {
+        // ../../../devices/pci0000:3a/0000:3a:00.0/0000:3b:02.1
+        let target = fs::read_link(self.function_dir(address)).ok()?;
+        let (_, below) = target.parent()?.to_str()?.rsplit_once("devices/")?;
+        Some(below.to_owned())
+    }
+
     /// Where a network device stands among those of its function: `<dev_port>/<phys_port_name>`, which do not change with
     /// its name. `None` where it is not here.
     pub fn port(&self, address: PciAddress, netdev: &str) -> Option<String> {

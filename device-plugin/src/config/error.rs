@@ -44,6 +44,14 @@ pub enum Invalid {
         /// What it says.
         found: String,
     },
+    /// `allocationPolicy` is something else.
+    #[error("{at}.allocationPolicy is {found:?}, wanted none, packed, spread, numa or pcie")]
+    AllocationPolicy {
+        /// The pool's place.
+        at: String,
+        /// What it says.
+        found: String,
+    },
     /// `resourceName` is no name.
     #[error("{at}: {source}")]
     Resource {

@@ -7,7 +7,7 @@ use crate::inventory::Kind;
 pub const FILE: [&str; 1] = ["resourceList"];
 
 /// The keys of a pool.
-pub const POOL: [&str; 8] = [
+pub const POOL: [&str; 9] = [
     "resourceName",
     "resourcePrefix",
     "deviceType",
@@ -16,6 +16,7 @@ pub const POOL: [&str; 8] = [
     "additionalInfo",
     "vfioCdev",
     "pfCarrier",
+    "allocationPolicy",
 ];
 
 /// The keys of a selector, with the kinds of device that have them.

@@ -140,6 +140,23 @@ fn names_are_checked_and_unique() {
 }
 
 #[test]
+fn allocation_policies() {
+    let read = |policy: &str| {
+        let text = format!(
+            r#"{{"resourceList":[{{"resourceName":"a","selectors":{{}},"allocationPolicy":{policy}}}]}}"#
+        );
+        Config::parse(text.as_bytes(), "intel.com").map(|config| config.pools[0].allocation_policy)
+    };
+    assert_eq!(read("null").unwrap(), AllocationPolicy::None);
+    assert_eq!(read("\"none\"").unwrap(), AllocationPolicy::None);
+    assert_eq!(read("\"pcie\"").unwrap(), AllocationPolicy::Pcie);
+    assert_eq!(
+        read("\"Packed\"").unwrap_err().to_string(),
+        "resourceList[0].allocationPolicy is \"Packed\", wanted none, packed, spread, numa or pcie"
+    );
+}
+
+#[test]
 fn device_types() {
     assert_eq!(pool(r#""deviceType":"accelerator","selectors":{}"#).pools[0].kind, Kind::Accelerator);
     assert_eq!(pool(r#""deviceType":"","selectors":{}"#).pools[0].kind, Kind::Network);

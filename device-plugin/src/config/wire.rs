@@ -25,6 +25,7 @@ pub(super) struct Pool {
     pub(super) additional_info: Option<AdditionalInfo>,
     pub(super) vfio_cdev: bool,
     pub(super) pf_carrier: bool,
+    pub(super) allocation_policy: String,
     /// Keys that no pool has.
     pub(super) unknown: Vec<Unknown>,
 }
@@ -101,6 +102,7 @@ impl Pool {
             additional_info: additional_info(members.take("additionalInfo"))?,
             vfio_cdev: members.take("vfioCdev").truth()?,
             pf_carrier: members.take("pfCarrier").truth()?,
+            allocation_policy: members.take("allocationPolicy").text()?,
             unknown: Vec::new(),
         };
         note_unknown(members, &mut pool.unknown);

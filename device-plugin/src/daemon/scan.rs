@@ -2,7 +2,7 @@
 //! It must not keep what it saw.
 
 use crate::cli::Options;
-use crate::config::{Config, PoolConfig};
+use crate::config::{AllocationPolicy, Config, PoolConfig};
 use crate::inventory::{self, Device, Kind, Needs, Roots, Scan, Snapshot};
 use crate::pool::{self, Pool, Why};
 use crate::selector::Key;
@@ -43,6 +43,7 @@ pub(super) fn look(
         vdpa: asks(Key::VdpaType),
         subfunctions: every_kind || pools.iter().any(|pool| pool.kind == Kind::Subfunction),
         carriers: pools.iter().any(|pool| pool.pf_carrier),
+        bridges: pools.iter().any(|pool| pool.allocation_policy == AllocationPolicy::Pcie),
         ddp: asks(Key::DdpProfiles).then_some(&profile_matters),
         host_interfaces: options.allow_host_interfaces,
     };

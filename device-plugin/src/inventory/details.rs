@@ -45,6 +45,9 @@ impl<'a> Details<'a> {
         if needs.carriers {
             device.carrier = device.port().and_then(|port| carrier(self.sysfs, port));
         }
+        if needs.bridges {
+            device.above = self.sysfs.bridges_above(function);
+        }
         if needs.p_keys {
             device.pkey = self.pkey(device);
         }

@@ -32,6 +32,8 @@ pub struct Device {
     /// Whether the port that it sends through has a carrier, its PF's or its own; only where a configuration asks, and
     /// only where the port's network device is here.
     pub carrier: Option<bool>,
+    /// The PCI bridges above it, from the host's downwards, `pci0000:3a/0000:3a:00.0`; only where a configuration asks.
+    pub above: Option<String>,
     /// Why no pool may take it, where that is so.
     pub left_out: Option<LeftOut>,
 }
@@ -69,6 +71,7 @@ impl Device {
             rdma_enabled: false,
             vdpa: None,
             carrier: None,
+            above: None,
             left_out: None,
         }
     }

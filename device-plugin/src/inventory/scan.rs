@@ -54,6 +54,8 @@ pub struct Needs<'a> {
     pub ddp: Option<&'a dyn Fn(&Device) -> bool>,
     /// The carrier of ports matters.
     pub carriers: bool,
+    /// The PCI bridges above a device matter.
+    pub bridges: bool,
     /// NICs that carry a default route are offered too.
     pub host_interfaces: bool,
 }

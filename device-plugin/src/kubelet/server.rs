@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use kubelet_api::device_plugin::device_plugin_server::{DevicePlugin, DevicePluginServer};
 use kubelet_api::device_plugin::{
-    AllocateRequest, AllocateResponse, CdiDevice, ContainerAllocateResponse, Device, DevicePluginOptions,
+    AllocateRequest, AllocateResponse, CdiDevice, ContainerAllocateResponse,
+    ContainerPreferredAllocationRequest, ContainerPreferredAllocationResponse, Device, DevicePluginOptions,
     DeviceSpec, Empty, HEALTHY, ListAndWatchResponse, NumaNode, PreStartContainerRequest,
     PreStartContainerResponse, PreferredAllocationRequest, PreferredAllocationResponse, TopologyInfo,
     UNHEALTHY, VERSION,
@@ -25,6 +26,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::contact::Contact;
 use super::socket::Socket;
+use crate::config::AllocationPolicy;
 use crate::device_info::cdi::Names;
 use crate::device_info::{Error, Grant, Host, Node};
 use crate::metrics::{Metrics, Registration as Outcome};
@@ -162,9 +164,22 @@ impl DevicePlugin for Serving {
 
     async fn get_preferred_allocation(
         &self,
-        _: Request<PreferredAllocationRequest>,
+        request: Request<PreferredAllocationRequest>,
     ) -> Result<Response<PreferredAllocationResponse>, Status> {
-        Ok(Response::new(PreferredAllocationResponse::default()))
+        let pool = self.service.pool();
+        if pool.config.allocation_policy == AllocationPolicy::None {
+            return Ok(Response::new(PreferredAllocationResponse::default()));
+        }
+        let prefer = |wanted: ContainerPreferredAllocationRequest| {
+            let size = usize::try_from(wanted.allocation_size).unwrap_or(0);
+            let preferred = pool.prefer(&wanted.available_device_ids, &wanted.must_include_device_ids, size);
+            preferred.map(|device_ids| ContainerPreferredAllocationResponse { device_ids })
+        };
+        let answers = request.into_inner().container_requests.into_iter().map(prefer);
+        let container_responses: Result<Vec<_>, _> = answers.collect();
+        let container_responses =
+            container_responses.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        Ok(Response::new(PreferredAllocationResponse { container_responses }))
     }
 
     /// Reads a few files of sysfs on the one thread: there is nobody else to serve meanwhile.
@@ -222,8 +237,9 @@ impl Registration for Serving {
 }
 
 /// What the kubelet is to know of the plugin before it uses it; a change of it needs another registration.
-pub(super) fn options(_pool: &Pool) -> DevicePluginOptions {
-    DevicePluginOptions::default()
+pub(super) fn options(pool: &Pool) -> DevicePluginOptions {
+    let chooses = pool.config.allocation_policy != AllocationPolicy::None;
+    DevicePluginOptions { get_preferred_allocation_available: chooses, ..DevicePluginOptions::default() }
 }
 
 fn list(pool: &Pool) -> ListAndWatchResponse {

@@ -33,6 +33,7 @@ fn vf() -> Device {
             vhost: Some("vhost-vdpa-0".into()),
         }),
         carrier: None,
+        above: None,
         left_out: None,
     }
 }

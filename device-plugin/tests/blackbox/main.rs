@@ -23,5 +23,6 @@ mod left_behind;
 mod malformed;
 mod pools;
 mod reload;
+mod prefer;
 mod safety;
 mod storm;

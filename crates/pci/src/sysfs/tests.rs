@@ -117,3 +117,15 @@ fn a_vf_that_its_pf_does_not_list_is_an_orphan() {
     let error = sysfs.function(address("0000:21:10.0")).unwrap_err();
     assert!(matches!(error, Error::Orphan { .. }), "{error}");
 }
+
+#[test]
+fn the_bridges_above_a_function() {
+    let (root, sysfs) = tree();
+    let devices = root.path().join("devices/pci0000:20/0000:20:01.0/0000:22:00.0");
+    fs::create_dir_all(&devices).unwrap();
+    let link = root.path().join("bus/pci/devices/0000:22:00.0");
+    symlink("../../../devices/pci0000:20/0000:20:01.0/0000:22:00.0", link).unwrap();
+    let above = sysfs.bridges_above(address("0000:22:00.0"));
+    assert_eq!(above.as_deref(), Some("pci0000:20/0000:20:01.0"));
+    assert_eq!(sysfs.bridges_above(address("0000:21:00.0")), None, "a copied tree has no links");
+}
