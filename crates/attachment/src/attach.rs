@@ -109,10 +109,9 @@ fn foretold(store: &Store, pod: &mut Pod, plan: &Plan) -> Result<Record, (Stage,
     let prepare = |error| (Stage::Prepare, error);
     let mut record = plan.record.clone();
     record.sandbox.cookie = pod.netlink.netns_cookie();
-    if store.load(&record.owner).map_err(prepare)?.is_some() {
+    if let Some(there) = store.load(&record.owner).map_err(prepare)? {
         // Its record would be overwritten, and with it the way back of what it has.
-        let owner = Some(record.owner);
-        return Err(prepare(Error::Allocated { device: record.device, owner }));
+        return Err(prepare(Error::Allocated { device: there.device, owner: Some(there.owner) }));
     }
     for undo in &mut record.undo {
         // Nothing comes into the pod of a link that goes away with its driver.

@@ -111,10 +111,10 @@ pub(crate) fn state(function: &Function, of: Option<(&Pf, usize)>) -> Result<Val
 fn link_state(name: &str) -> Result<Value> {
     let all = ip_json(&["link", "show", "dev", name])?;
     let link = &all[0];
-    let up = link["flags"].as_array().is_some_and(|flags| flags.contains(&json!("UP")));
+    let flag = |name: &str| link["flags"].as_array().is_some_and(|flags| flags.contains(&json!(name)));
     Ok(json!({
         "name": link["ifname"], "address": link["address"], "mtu": link["mtu"], "alias": link["ifalias"],
-        "altnames": link["altnames"], "up": up,
+        "altnames": link["altnames"], "up": flag("UP"), "allmulti": flag("ALLMULTI"),
     }))
 }
 

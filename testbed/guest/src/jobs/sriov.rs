@@ -24,6 +24,7 @@ use crate::host::ip;
 
 mod kills;
 mod mac;
+mod netconf;
 mod upkeep;
 
 /// The VFs that the cases share, each given back by every case as it was.
@@ -65,6 +66,7 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
     cases.run("a-living-pods-vf-is-refused", || living_pod(&bench));
     cases.run("a-lost-pods-vf-is-put-back-first", || lost_pod(&bench));
     cases.run("a-vfio-vf-stays-and-is-configured", || vfio(&bench));
+    netconf::run(cases, &bench);
     upkeep::run(cases, &bench);
     kills::run(cases, &bench);
     Ok(())

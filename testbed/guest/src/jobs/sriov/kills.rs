@@ -30,6 +30,7 @@ fn everything(vf: &Function) -> Value {
         vf,
         json!({
             "vlan": 100, "vlanQoS": 3, "mac": "02:00:00:00:03:03", "spoofchk": "off", "trust": "on", "max_tx_rate": 100,
+            "mtu": 1300, "allmulti": true,
             "ipam": address("192.0.2.1/24"),
         }),
     )
