@@ -16,7 +16,7 @@ pub(crate) enum Error {
     Conf(#[from] ConfError),
     #[error("SRIOV-CNI failed to parse args: {0}")]
     Args(#[from] cni::ArgsError),
-    #[error("SRIOV-CNI failed to load netconf: LoadConf(): {0}")]
+    #[error("{}", .0.with_prefix("SRIOV-CNI failed to load netconf: LoadConf(): "))]
     Observe(#[from] ObserveError),
     #[error("SRIOV-CNI failed to load netconf: LoadConf(): {0}")]
     Choose(#[from] ChooseError),

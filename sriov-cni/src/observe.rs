@@ -39,6 +39,16 @@ pub(crate) enum ObserveError {
     Vf(netlink::Error),
 }
 
+impl ObserveError {
+    /// The text behind what the Go plugin says of configurations; what the PF does not say is none's fault, and said bare.
+    pub(crate) fn with_prefix(&self, prefix: &str) -> String {
+        match self {
+            Self::Pf(_) | Self::Vf(_) => self.to_string(),
+            _ => format!("{prefix}{self}"),
+        }
+    }
+}
+
 /// Looks at the VF and its PF.
 pub(crate) fn observe(host: &mut Host, device: PciAddress) -> Result<Observed, ObserveError> {
     let function = host.sysfs.function(device)?;

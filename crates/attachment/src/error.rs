@@ -4,7 +4,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use netlink::{IfName, MacAddr, NetnsError, ParseIfNameError};
+use netlink::{IfName, Link, LinkState, MacAddr, NetnsError, ParseIfNameError, VfAttribute, VlanProto};
 use pci::PciAddress;
 
 use crate::record::Owner;
@@ -29,6 +29,18 @@ pub enum Error {
     Device {
         /// Its address or name.
         device: String,
+        /// Why.
+        source: netlink::Error,
+    },
+    /// A PF's driver refused an attribute of a VF.
+    #[error("PF {pf}: failed to set {}: {source}", told(*vf, attribute))]
+    Vf {
+        /// The PF's link.
+        pf: String,
+        /// The VF's number.
+        vf: u32,
+        /// What was to be set.
+        attribute: VfAttribute,
         /// Why.
         source: netlink::Error,
     },
@@ -180,11 +192,45 @@ fn by(owner: Option<&Owner>) -> String {
     owner.map(|owner| format!(" to {} of container {}", owner.ifname, owner.container_id)).unwrap_or_default()
 }
 
+/// An attribute in the Go plugin's words.
+fn told(vf: u32, attribute: &VfAttribute) -> String {
+    let flag = |on: bool| if on { "on" } else { "off" };
+    match attribute {
+        VfAttribute::Mac(mac) => format!("MAC address to {mac} for vf {vf}"),
+        VfAttribute::Vlan { vlan, qos, proto } => {
+            let proto = if *proto == VlanProto::Ad { "802.1ad" } else { "802.1q" };
+            format!("vf {vf} vlan configuration - id {}, qos {qos} and proto {proto}", vlan.get())
+        }
+        VfAttribute::Rate { min, max } => {
+            format!("vf {vf} min_tx_rate to {min} Mbps and max_tx_rate to {max} Mbps")
+        }
+        VfAttribute::Spoofchk(on) => format!("vf {vf} spoofchk flag to {}", flag(*on)),
+        VfAttribute::Trust(on) => format!("vf {vf} trust flag to {}", flag(*on)),
+        VfAttribute::LinkState(state) => {
+            let state = match state {
+                LinkState::Auto => "auto",
+                LinkState::Enable => "enable",
+                LinkState::Disable => "disable",
+            };
+            format!("vf {vf} link state to {state}")
+        }
+    }
+}
+
 fn join(errors: &[Error]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl Error {
+    /// What a driver's refusal of an attribute is.
+    pub(crate) fn vf<'a>(
+        pf: &'a Link,
+        vf: u32,
+        attribute: &'a VfAttribute,
+    ) -> impl FnOnce(netlink::Error) -> Self + use<'a> {
+        move |source| Self::Vf { pf: pf.name.clone(), vf, attribute: attribute.clone(), source }
+    }
+
     /// All of `errors` as one; `None` where there is none.
     pub fn all(mut errors: Vec<Self>) -> Option<Self> {
         if errors.len() > 1 { Some(Self::Several(errors)) } else { errors.pop() }
@@ -200,6 +246,40 @@ impl Error {
             Self::Ipam(error) => error.code,
             Self::Several(errors) => errors.first().map_or(cni::Code::INTERNAL, Self::code),
             _ => cni::Code::INTERNAL,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_attribute_is_told_in_the_go_plugins_words() {
+        let pf = Link { name: "eth0".to_owned(), ..Link::default() };
+        let told = |attribute: VfAttribute| {
+            let told = Error::vf(&pf, 3, &attribute)(netlink::Error::NoLink).to_string();
+            told.strip_prefix("PF eth0: ")
+                .and_then(|told| told.strip_suffix(": Link not found"))
+                .unwrap()
+                .to_owned()
+        };
+        let vlan = 100_u32.try_into().unwrap();
+        for (attribute, text) in [
+            (
+                VfAttribute::Vlan { vlan, qos: 3, proto: VlanProto::Ad },
+                "failed to set vf 3 vlan configuration - id 100, qos 3 and proto 802.1ad",
+            ),
+            (VfAttribute::Mac(MacAddr::zero()), "failed to set MAC address to 00:00:00:00:00:00 for vf 3"),
+            (
+                VfAttribute::Rate { min: 1, max: 0 },
+                "failed to set vf 3 min_tx_rate to 1 Mbps and max_tx_rate to 0 Mbps",
+            ),
+            (VfAttribute::Spoofchk(true), "failed to set vf 3 spoofchk flag to on"),
+            (VfAttribute::Trust(false), "failed to set vf 3 trust flag to off"),
+            (VfAttribute::LinkState(LinkState::Enable), "failed to set vf 3 link state to enable"),
+        ] {
+            assert_eq!(told(attribute), text);
         }
     }
 }

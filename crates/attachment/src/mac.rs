@@ -33,10 +33,10 @@ pub(crate) fn set(
     if let Some(pf) = pf {
         let pf_link = host.pf_link(pf.address)?;
         if let Some(link) = link.filter(|_| refused) {
-            host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(MacAddr::zero()))?;
+            at_pf(host, &pf_link, pf.vf, MacAddr::zero())?;
             set_own(host, link, mac)?.map_or(Ok(()), Err)?;
         }
-        host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(mac.clone()))?;
+        at_pf(host, &pf_link, pf.vf, mac.clone())?;
     }
     Ok(())
 }
@@ -59,7 +59,7 @@ pub(crate) fn restore(
     let pf_link = host.pf_link(pf.address)?;
     let released = refused.is_some();
     if let Some((link, mac)) = own.filter(|_| released) {
-        host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(MacAddr::zero()))?;
+        at_pf(host, &pf_link, pf.vf, MacAddr::zero())?;
         refused = set_own(host, link, mac)?;
     }
     let held = host.netlink.vf(pf_link.index, pf.vf)?.mac;
@@ -67,9 +67,14 @@ pub(crate) fn restore(
     // hold was taken off, it is set again although it reads the same.
     let hold_again = before.locked == Some(true) && own.is_some() && !admin.is_zero();
     if held != *admin || hold_again {
-        host.netlink.set_vf(pf_link.index, pf.vf, &VfAttribute::Mac(admin.clone()))?;
+        at_pf(host, &pf_link, pf.vf, admin.clone())?;
     }
     refused.map_or(Ok(()), Err)
+}
+
+fn at_pf(host: &mut Host, pf: &Link, vf: u32, mac: MacAddr) -> Result<(), Error> {
+    let set = VfAttribute::Mac(mac);
+    host.netlink.set_vf(pf.index, vf, &set).map_err(Error::vf(pf, vf, &set))
 }
 
 /// Sets the link's own address; a driver's refusal is a value, a dead socket an error.

@@ -87,9 +87,7 @@ fn restore_vf(host: &mut Host, pf: Pf, before: &VfAttribute) -> Result<(), Error
     match host.netlink.set_vf(link.index, pf.vf, before) {
         // A driver that lacks the attribute never took the new value either.
         Err(error) if error.is_unsupported() => Ok(()),
-        set => {
-            set.map_err(|source| Error::Device { device: format!("PF {} vf {}", link.name, pf.vf), source })
-        }
+        set => set.map_err(Error::vf(&link, pf.vf, before)),
     }
 }
 

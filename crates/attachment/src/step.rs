@@ -209,5 +209,5 @@ fn set_vf(host: &mut Host, pf: Option<Pf>, attribute: &VfAttribute) -> Result<()
     let Some(pf) = pf else { return Ok(()) };
     let link = host.pf_link(pf.address)?;
     let set = host.netlink.set_vf(link.index, pf.vf, attribute);
-    set.map_err(|source| Error::Device { device: format!("PF {} vf {}", link.name, pf.vf), source })
+    set.map_err(Error::vf(&link, pf.vf, attribute))
 }
