@@ -158,7 +158,11 @@ impl Host {
             pool.get(id).ok_or_else(|| Error::Unknown { id: id.to_owned(), pool: resource.clone() })?;
         let device = inventory::reread(&self.sysfs, known)
             .map_err(|source| Error::Gone { pool: resource.clone(), source })?;
-        pool.check(&device)?;
+        pool.check(&device).inspect_err(|_| {
+            if pool.kept.contains(&device.id()) {
+                self.grants.doubt();
+            }
+        })?;
         Ok(device)
     }
 

@@ -12,7 +12,7 @@ use super::Error;
 /// What the daemon would make of the node, for showing: every device, and the pools.
 pub fn pools_of(options: &Options, config: Option<&Config>) -> Result<Shown, Error> {
     let configs = config.map_or(&[][..], |config| &config.pools);
-    let Scan { snapshot, odd } = look(options, configs, true)?;
+    let Scan { snapshot, odd } = look(options, configs, true, None)?;
     for error in odd {
         tracing::warn!("passed over: {error}");
     }
@@ -28,11 +28,12 @@ pub(super) fn roots(options: &Options) -> Roots {
     Roots { sysfs: pci::Sysfs::new(&options.sysfs_root), proc: options.proc_root.clone() }
 }
 
-/// Reads the node, and of each device as much as the pools need.
+/// Reads the node, and of each device as much as the pools need; what is `known` is not asked for again where that is costly.
 pub(super) fn look(
     options: &Options,
     pools: &[PoolConfig],
     every_kind: bool,
+    known: Option<&Snapshot>,
 ) -> Result<Scan, inventory::Error> {
     let profile_matters = |device: &Device| pools.iter().any(|pool| pool.wants_profile(device));
     let asks = |key| pools.iter().any(|pool| pool.asks_for(key));
@@ -45,6 +46,7 @@ pub(super) fn look(
         carriers: pools.iter().any(|pool| pool.pf_carrier),
         bridges: pools.iter().any(|pool| pool.allocation_policy == AllocationPolicy::Pcie),
         ddp: asks(Key::DdpProfiles).then_some(&profile_matters),
+        known,
         host_interfaces: options.allow_host_interfaces,
     };
     inventory::scan(&roots(options), &needs)

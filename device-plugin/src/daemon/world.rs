@@ -79,7 +79,7 @@ impl World {
         // Before the first look, so that nothing falls between the two.
         let node = Watch::new(&roots(&options), options.rescan_interval);
         let began = Instant::now();
-        let Scan { snapshot, odd } = look(&options, &config.pools, false)?;
+        let Scan { snapshot, odd } = look(&options, &config.pools, false, None)?;
         metrics.scan_took(began.elapsed());
         log::scan(&snapshot, &odd);
         let held = HeldNow { grants, told: None, answered: true, used: Holds::default(), again: None };
@@ -120,13 +120,18 @@ impl World {
             cause = self.node.changed() => Stir::Node(cause),
             () = changed(&mut self.unclean) => Stir::Other,
             () = until(again) => Stir::Other,
+            () = self.held.grants.doubted() => Stir::Other,
         }
     }
 
     /// Looks at what may be new, and makes the pools anew. Whether the node has changed.
     pub(super) async fn look(&mut self, stir: Stir) -> bool {
         let reloaded = matches!(stir, Stir::File | Stir::Node(Cause::Clock)) && self.reload();
-        let changed = (reloaded || matches!(stir, Stir::Node(_))) && self.rescan().await;
+        let changed = match stir {
+            Stir::Node(cause) if !reloaded => self.rescan(cause).await,
+            _ if reloaded => self.rescan(Cause::Clock).await,
+            _ => false,
+        };
         let before = self.pools.clone();
         self.settle().await;
         log::changes(&before, &self.pools);
@@ -154,15 +159,16 @@ impl World {
         self.generation += 1;
         let refused: Vec<String> = config.refused.iter().map(ToString::to_string).collect();
         self.metrics.configuration(self.generation, (!refused.is_empty()).then(|| refused.join("; ")));
-        self.node.carriers(config.pools.iter().any(|pool| pool.pf_carrier));
         self.pools_wanted = config.pools.into();
     }
 
     /// Reads the node, on another thread: an allocation must not wait for a thousand functions. Whether it has changed.
-    async fn rescan(&mut self) -> bool {
+    /// What is costly to know and seldom changes is left to the clock.
+    async fn rescan(&mut self, cause: Cause) -> bool {
         let (options, pools) = (self.options.clone(), self.pools_wanted.clone());
         let began = Instant::now();
-        let scan = tokio::task::spawn_blocking(move || look(&options, &pools, false)).await;
+        let known = (cause == Cause::Event).then(|| self.snapshot.clone());
+        let scan = tokio::task::spawn_blocking(move || look(&options, &pools, false, known.as_ref())).await;
         self.node.looked(began.elapsed());
         let Scan { snapshot, odd } = match scan {
             Ok(Ok(scan)) => scan,
@@ -211,6 +217,9 @@ impl World {
         let offered = |id: &_| self.pools.iter().any(|pool| pool.has(id));
         self.snapshot.forget_gone(offered);
         self.metrics.pools(self.pools.iter().map(|pool| &**pool));
+        let asking = self.pools.iter().filter(|pool| pool.config.pf_carrier);
+        let ports = asking.flat_map(|pool| &pool.devices);
+        self.node.carriers(ports.filter_map(|device| Some((device.port()?.to_owned(), device.carrier))));
         built
     }
 

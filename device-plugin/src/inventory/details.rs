@@ -60,7 +60,11 @@ impl<'a> Details<'a> {
         if device.sf.is_none() {
             device.vdpa = self.vdpa.get(&function).and_then(|name| self.sysfs.vdpa(name));
             if needs.ddp.is_some_and(|wanted| wanted(device)) {
-                device.ddp_profile = self.ddp_profile(device);
+                let known = needs.known.and_then(|known| known.get(&device.id()));
+                device.ddp_profile = match known.filter(|known| device.is_same(known)) {
+                    Some(known) => known.ddp_profile.clone(),
+                    None => self.ddp_profile(device),
+                };
             }
         }
     }

@@ -84,11 +84,7 @@ impl Device {
     /// Fills in what was `known` of the same device and cannot be told while network devices are in a pod: it must not
     /// count as another device for that.
     pub(super) fn remember(&mut self, known: &Self) {
-        let identity = |device: &Self| {
-            let function = &device.function;
-            (function.vendor.clone(), function.device.clone(), function.driver.clone(), device.root())
-        };
-        if identity(self) != identity(known) {
+        if !self.is_same(known) {
             return;
         }
         if self.netdevs().is_empty() && self.link_type.is_none() {
@@ -98,6 +94,14 @@ impl Device {
             self.pf_name.clone_from(&known.pf_name);
             self.left_out.take_if(|left_out| *left_out == LeftOut::NoPfName);
         }
+    }
+
+    /// Whether it is the device that was `known` under its id, on the same driver, and not another in its place.
+    pub(super) fn is_same(&self, known: &Self) -> bool {
+        let (now, before) = (&self.function, &known.function);
+        known.left_out != Some(LeftOut::Gone)
+            && (&now.vendor, &now.device, &now.driver) == (&before.vendor, &before.device, &before.driver)
+            && self.root() == known.root()
     }
 
     /// The device's id for the kubelet.

@@ -56,6 +56,8 @@ pub struct Needs<'a> {
     pub carriers: bool,
     /// The PCI bridges above a device matter.
     pub bridges: bool,
+    /// Where a device that was seen before has its DDP profile from: to ask for it may take a process for each.
+    pub known: Option<&'a Snapshot>,
     /// NICs that carry a default route are offered too.
     pub host_interfaces: bool,
 }

@@ -1,16 +1,19 @@
 //! When to look at the node again: the kernel's uevents, its news of default routes and carriers, and a slow clock.
 //! It must not look itself, and loses nothing for good: what no event told of, the clock finds.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use netlink::{News, Uevent, Uevents};
 use nix::sys::statfs::{SYSFS_MAGIC, statfs};
+use pci::Sysfs;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::Roots;
+use super::details::carrier;
 use crate::coalesce::Coalescer;
 
 /// Uevents come in bursts, eight for each VF.
@@ -32,7 +35,9 @@ pub struct Watch {
     /// `None` where the kernel tells nothing: a tree of files, or a subscription that failed.
     uevents: Option<AsyncFd<Uevents>>,
     news: Option<AsyncFd<News>>,
-    carriers: bool,
+    sysfs: Sysfs,
+    /// The ports whose carrier matters, and whether they had one.
+    carriers: BTreeMap<String, Option<bool>>,
     clock: Interval,
     changes: Coalescer,
 }
@@ -46,15 +51,17 @@ impl Watch {
         Self {
             uevents: sysfs.then(|| subscribe("uevents", Uevents::open())).flatten(),
             news: roots.is_live().then(|| subscribe("routes", News::open())).flatten(),
-            carriers: false,
+            sysfs: roots.sysfs.clone(),
+            carriers: BTreeMap::new(),
             clock,
             changes: Coalescer::new(QUIET, LONGEST),
         }
     }
 
-    /// Whether to look at every change of a link: only where the carrier of ports matters.
-    pub fn carriers(&mut self, matter: bool) {
-        self.carriers = matter;
+    /// The network devices of which a change of the carrier is a cause to look, and how it was when they were looked at.
+    /// Links change all day on a node with pods; what is read for each change is one file a port.
+    pub fn carriers(&mut self, ports: impl IntoIterator<Item = (String, Option<bool>)>) {
+        self.carriers = ports.into_iter().collect();
     }
 
     /// Waits until the node should be looked at. May be given up and begun again; nothing is lost by that.
@@ -66,7 +73,8 @@ impl Watch {
                 }
                 heard = hear(&mut self.news, |news| {
                     let said = news.drain()?;
-                    Ok(said.default_routes || (said.links && self.carriers))
+                    let differs = |(port, known): (&String, &_)| carrier(&self.sysfs, port) != *known;
+                    Ok(said.default_routes || (said.links && self.carriers.iter().any(differs)))
                 }) => {
                     if heard { self.changes.note(Instant::now()) }
                 }
@@ -140,7 +148,6 @@ fn matters(event: &Uevent<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use pci::Sysfs;
     use testkit::sysfs::Tree;
 
     use super::*;

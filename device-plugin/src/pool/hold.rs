@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use super::Pool;
 use crate::holdings::Held;
 use crate::inventory::DeviceId;
@@ -49,7 +51,13 @@ impl FromIterator<(DeviceId, String)> for Holds {
 /// What this process has handed out and the kubelet may not tell of yet: a device counts as held from the moment in which
 /// it is given. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Grants(Arc<Mutex<HashMap<DeviceId, Grant>>>);
+pub struct Grants(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    given: Mutex<HashMap<DeviceId, Grant>>,
+    doubt: Notify,
+}
 
 #[derive(Clone, Debug)]
 struct Grant {
@@ -58,8 +66,8 @@ struct Grant {
 }
 
 impl Grants {
-    /// How long after a grant the kubelet may not tell of it: an admission that takes longer has failed.
-    const UNTOLD: Duration = Duration::from_secs(30);
+    /// How long after a grant the kubelet may not tell of it. It notes the answer to `Allocate` as soon as it has it.
+    const UNTOLD: Duration = Duration::from_secs(10);
 
     /// Notes that a device was given as `resource`.
     pub fn note(&self, device: DeviceId, resource: String, now: Instant) {
@@ -79,9 +87,19 @@ impl Grants {
         });
     }
 
+    /// The kubelet wants to give a device away that was thought to be held: it can be so no more.
+    pub fn doubt(&self) {
+        self.0.doubt.notify_one();
+    }
+
+    /// Waits for the next doubt, or for none where one came since the last.
+    pub async fn doubted(&self) {
+        self.0.doubt.notified().await;
+    }
+
     fn grants(&self) -> MutexGuard<'_, HashMap<DeviceId, Grant>> {
         // A panic between two grants leaves none half made.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,7 +120,7 @@ mod tests {
         let (grants, start) = (Grants::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         grants.note(id("0000:01:00.0"), "a/a".into(), after(10));
-        for asked in [9, 10, 11, 39] {
+        for asked in [9, 10, 11, 19] {
             let mut holds = told(&[]);
             grants.add_to(&mut holds, after(asked));
             assert_eq!(holds.get(&id("0000:01:00.0")), Some("a/a"), "{asked}");
@@ -113,7 +131,7 @@ mod tests {
         grants.add_to(&mut holds, after(13));
         assert_eq!(holds, told(&[]), "it was told of, and then it was free");
         grants.note(id("0000:01:00.0"), "a/a".into(), after(20));
-        grants.add_to(&mut holds, after(50));
+        grants.add_to(&mut holds, after(30));
         assert_eq!(holds, told(&[]), "the kubelet never told of it");
     }
 

@@ -22,7 +22,7 @@ mod kubelet_side;
 mod left_behind;
 mod malformed;
 mod pools;
-mod reload;
 mod prefer;
+mod reload;
 mod safety;
 mod storm;

@@ -138,7 +138,8 @@ fn five_hundred_rewrites_under_load() {
     assert!(given > REWRITES, "{given} pods had a device: no load");
     // Even generations have no `c`; border 5 + 500 * 7 % 9 = 13.
     let state = kubelet
-        .until("the last configuration, and every pod's end", LIMIT, |state| {
+        // What was given and taken back before the kubelet was asked counts as held for ten seconds.
+        .until("the last configuration, and every pod's end", 3 * LIMIT, |state| {
             state.has("intel.com/keep", 4) && state.has("intel.com/a", 9) && state.has("intel.com/b", 3)
         })
         .unwrap();
