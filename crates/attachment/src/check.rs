@@ -54,14 +54,15 @@ impl From<CheckError> for cni::Error {
 pub fn check(request: &Request, has_link: bool) -> Result<(), CheckError> {
     let path = request.netns.clone().unwrap_or_default();
     let netns = Netns::open(&path)?;
-    if let Some(ipam) = &request.conf.ipam {
-        cni::ipam::check(request, ipam)?;
-    }
+    let leased = match &request.conf.ipam {
+        Some(ipam) => cni::ipam::check(request, ipam),
+        None => Ok(()),
+    };
     let promised =
         request.conf.raw.get("prevResult").filter(|result| !result.is_null()).ok_or(CheckError::NoResult)?;
     let promised = Outcome::parse(promised.to_string().as_bytes(), request.conf.version)?;
     if !has_link {
-        return Ok(());
+        return Ok(leased?);
     }
     let sandbox = path.to_string_lossy();
     let mut interfaces = promised.interfaces.iter().enumerate();
@@ -77,11 +78,16 @@ pub fn check(request: &Request, has_link: bool) -> Result<(), CheckError> {
         }
         Some(link) => {
             deviations.extend(mac(&link, &interface.mac));
+            deviations.extend(state(&link, &interface.pci_id));
             deviations.extend(addresses(&mut netlink, &link, &promised, position)?);
             deviations.extend(routes(&mut netlink, &link, &promised)?);
         }
     }
-    if deviations.is_empty() { Ok(()) } else { Err(CheckError::Differs { deviations }) }
+    if deviations.is_empty() {
+        return Ok(leased?);
+    }
+    deviations.extend(leased.err().map(|error| error.to_string()));
+    Err(CheckError::Differs { deviations })
 }
 
 fn find(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, CheckError> {
@@ -92,6 +98,14 @@ fn mac(link: &Link, promised: &str) -> Option<String> {
     let found = link.mac.as_ref().map(ToString::to_string).unwrap_or_default();
     let differs = !promised.is_empty() && found != promised.to_ascii_lowercase();
     differs.then(|| format!("Interface {} Mac {promised} doesn't match container Mac: {found}", link.name))
+}
+
+/// The MTU is no promise: a plugin that comes later in the chain may set it and leave the result as it is.
+fn state(link: &Link, device: &str) -> Vec<String> {
+    let other = link.parent.as_deref().filter(|parent| !device.is_empty() && *parent != device);
+    let other = other.map(|parent| format!("Interface {} is of {parent}, not of {device}", link.name));
+    let down = (!link.up).then(|| format!("Interface {} is down", link.name));
+    other.into_iter().chain(down).collect()
 }
 
 fn addresses(

@@ -41,7 +41,10 @@ pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, known: &Re
     // Read again under the lock: another DEL of the same attachment may have been first, and then another ADD under the same
     // names, whose device it may not be or be anew.
     let loaded = store.load(&known.owner)?;
-    let same = |record: &Record| record.device == known.device && record.sandbox == known.sandbox;
+    let same = |record: &Record| {
+        let (now, then) = (&record.sandbox, &known.sandbox);
+        record.device == known.device && (now.id, now.cookie) == (then.id, then.cookie)
+    };
     let Some(mut record) = loaded.filter(same) else { return Ok(()) };
     if record.sandbox.id.is_none() {
         // The Go plugin's claim names the namespace where the request does not.

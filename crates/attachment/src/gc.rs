@@ -1,6 +1,7 @@
 //! GC: the attachments of one network that the runtime does not know any more are undone.
 //! It must not touch those of another network, nor guess what a missing list means.
 
+use cni::log::{self, Level};
 use cni::{Code, Request};
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use crate::detach;
 use crate::error::Error;
 use crate::host::Host;
 use crate::paths::Paths;
+use crate::record::Record;
 use crate::recover::lost;
 use crate::store::Store;
 
@@ -24,25 +26,39 @@ struct Valid {
 pub fn gc(request: &Request, store: &Store, paths: &Paths) -> Result<(), Error> {
     let valid = valid(request)?;
     let mut errors = Vec::new();
-    let mut host = Host::open(paths)?;
-    for record in store.records()? {
-        let network = record.config.get("name").and_then(Value::as_str);
-        let wanted = valid.iter().any(|attachment| {
-            attachment.container_id == record.owner.container_id
-                && attachment.ifname == record.owner.ifname.as_str()
-        });
-        if wanted || network != Some(&request.conf.name) {
-            continue;
-        }
-        let undone = store
-            .lock(&record.device)
-            .and_then(|_lock| detach::undo(&lost(request, &record), store, &mut host, &record));
-        errors.extend(undone.err());
+    match unwanted(request, store, &valid) {
+        Ok(records) if records.is_empty() => {}
+        Ok(records) => match Host::open(paths) {
+            Ok(mut host) => errors.extend(records.iter().filter_map(|record| {
+                let locked = store.lock(&record.device);
+                locked.and_then(|_lock| detach::undo(&lost(request, record), store, &mut host, record)).err()
+            })),
+            Err(error) => errors.push(error),
+        },
+        Err(error) => errors.push(error),
     }
     if let Some(ipam) = &request.conf.ipam {
         errors.extend(cni::ipam::gc(request, ipam).map_err(Error::from).err());
     }
     Error::all(errors).map_or(Ok(()), Err)
+}
+
+/// The attachments of this network that are not wanted, the Go plugin's among them.
+fn unwanted(request: &Request, store: &Store, valid: &[Valid]) -> Result<Vec<Record>, Error> {
+    let listing = store.listing()?;
+    for odd in listing.odd {
+        log::line(Level::Warning, odd);
+    }
+    let mut records = listing.records;
+    records.retain(|record| {
+        let network = record.config.get("name").and_then(Value::as_str);
+        let wanted = valid.iter().any(|attachment| {
+            attachment.container_id == record.owner.container_id
+                && attachment.ifname == record.owner.ifname.as_str()
+        });
+        !wanted && network == Some(&request.conf.name)
+    });
+    Ok(records)
 }
 
 /// An empty list means that nothing is wanted. A missing one means that somebody called by hand: "delete all" is not ours

@@ -192,21 +192,9 @@ impl Store {
         remove_file(&temporary(&self.path(owner)))
     }
 
-    /// Every record, of whichever container. A file that is none is passed over.
+    /// Every record, of whichever container and program. A file that is none is passed over.
     pub fn records(&self) -> Result<Vec<Record>, Error> {
-        let entries = match fs::read_dir(&self.root) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::State { action: "list", path: self.root.clone(), source }),
-        };
-        let mut records = Vec::new();
-        for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
-            let object =
-                read(&path)?.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(&bytes).ok());
-            let ours = object.and_then(|mut object| object.remove(OURS));
-            records.extend(ours.and_then(|ours| Record::deserialize(ours).ok()));
-        }
-        Ok(records)
+        Ok(self.listing()?.records)
     }
 
     /// Forgets the record.

@@ -38,6 +38,7 @@ fn every_deviation_is_named() {
         assert!(msg.contains(wanted), "{msg}");
     }
     node.pod.ip(&["link", "set", "net1", "down"]);
+    assert!(node.call("CHECK", &checked).error().1.contains("Interface net1 is down"));
     node.pod.ip(&["link", "set", "net1", "name", "other"]);
     assert!(node.call("CHECK", &checked).error().1.contains("net1 not found"));
 }
