@@ -18,6 +18,8 @@ use crate::metrics::Metrics;
 
 /// How long the pools wait for the first look, so that after a reboot the kubelet hears of clean devices only.
 const FIRST: Duration = Duration::from_secs(2);
+/// No two looks are closer: what is done to a link is itself news of the node.
+const GAP: Duration = Duration::from_millis(100);
 /// How soon to look again where somebody is busy with a device.
 const BUSY: Duration = Duration::from_secs(1);
 /// How soon to look again where something could not be put back yet.
@@ -114,6 +116,7 @@ impl Keeper {
             let pause = self.pass().await;
             // Nobody waits any more where the time was over.
             let _ = looked.take().map(|looked| looked.send(()));
+            tokio::time::sleep(GAP.min(pause)).await;
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(pause) => {}

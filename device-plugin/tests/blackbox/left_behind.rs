@@ -130,6 +130,36 @@ fn a_pod_that_the_kubelet_still_has_keeps_its_device() {
 }
 
 #[test]
+fn addresses_are_released_after_the_device_and_wait_where_ipam_is_not_there() {
+    let tree = node();
+    let _kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let store = store(&tree);
+    let bin = tree.root().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let plugin = "#!/bin/sh\nprintf '%s %s %s %s' \"$CNI_COMMAND\" \"$CNI_CONTAINERID\" \"$CNI_IFNAME\" \"$CNI_ARGS\" > \"${0%/*}/called\"\n";
+    std::fs::write(bin.join("lease"), plugin).unwrap();
+    std::fs::set_permissions(bin.join("lease"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let with = |container, device, ipam: &str| Record {
+        ipam: Some(ipam.into()),
+        ..record(container, container, device, &gone(&tree))
+    };
+    let (released, kept) = (with("c1", FIRST, "lease"), with("c2", SECOND, "elsewhere"));
+    write(&store, &released);
+    let mut command = command(&tree, CONFIG);
+    command.arg("--cni-bin-dir").arg(&bin).arg("--reconcile-interval=50ms");
+    let mut daemon = Daemon::spawn(command);
+    daemon.says("released the addresses of a pod that is gone");
+    let called = std::fs::read_to_string(bin.join("called")).unwrap();
+    assert_eq!(called, "DEL c1 net1 IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=c1");
+    assert_eq!(store.load(&released.owner).unwrap(), None);
+    write(&store, &kept);
+    daemon.says("its IPAM plugin is not in --cni-bin-dir; a DEL or GC can release them");
+    // The device is free all the same.
+    assert_eq!(store.claim(SECOND).unwrap(), None);
+    assert_eq!(store.load(&kept.owner).unwrap().as_ref(), Some(&kept));
+}
+
+#[test]
 fn it_can_be_switched_off() {
     let tree = node();
     let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
