@@ -1,10 +1,10 @@
 //! The network configuration of `host-device`, parsed once into the one device that it names.
 //! It must not look at the node.
 
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use cni::{Dns, Request, fold_keys};
-use netlink::{IfName, MacAddr, ParseIfNameError, ParseMacError};
+use netlink::{LinkName, MacAddr, ParseLinkNameError, ParseMacError};
 use pci::{ParseAddressError, PciAddress};
 use serde::Deserialize;
 use serde_json::Value;
@@ -26,7 +26,7 @@ pub(crate) struct Conf {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum DeviceKey {
     /// `device`: its name on the host, an alternative one included.
-    Name(IfName),
+    Name(LinkName),
     /// `hwaddr`
     Mac(MacAddr),
     /// `kernelpath`: a directory below `/sys/devices/`.
@@ -65,7 +65,7 @@ pub(crate) enum ConfError {
     #[error(r#"specify either "device", "hwaddr", "kernelpath" or "pciBusID""#)]
     NoDevice,
     #[error("failed to find host device: {0}")]
-    Name(#[from] ParseIfNameError),
+    Name(#[from] ParseLinkNameError),
     #[error("failed to find host device: failed to parse MAC address {found:?}: {source}")]
     Mac { found: String, source: ParseMacError },
     #[error(
@@ -136,7 +136,8 @@ impl Wire {
         } else if let Some(found) = filled(self.hwaddr) {
             DeviceKey::Mac(found.parse().map_err(|source| ConfError::Mac { found, source })?)
         } else if let Some(path) = self.kernelpath.filter(|path| !path.as_os_str().is_empty()) {
-            if !path.starts_with("/sys/devices") {
+            if !path.starts_with("/sys/devices") || path.components().any(|part| part == Component::ParentDir)
+            {
                 return Err(ConfError::KernelPath { found: path });
             }
             DeviceKey::KernelPath(path)

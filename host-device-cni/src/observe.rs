@@ -53,17 +53,6 @@ pub(crate) enum ObserveError {
     DefaultRoute { name: String, table: u32 },
 }
 
-/// The name under which the device is claimed, without a look at its link: that may be in a pod.
-pub(crate) fn claimed_as(host: &mut Host, key: &DeviceKey) -> Option<String> {
-    match key {
-        DeviceKey::Pci(address) => Some(address.to_string()),
-        DeviceKey::Auxiliary(name) => Some(name.as_str().to_owned()),
-        DeviceKey::Name(_) | DeviceKey::Mac(_) | DeviceKey::KernelPath(_) => {
-            find(host, key).ok().map(|observed| observed.device)
-        }
-    }
-}
-
 /// Looks the device up, with the addresses and routes that it has.
 pub(crate) fn observe(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
     let mut observed = find(host, key)?;
@@ -81,10 +70,11 @@ pub(crate) fn refuse_default_route(host: &mut Host, link: &Link) -> Result<(), O
     }
 }
 
-fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
+/// Looks the device up.
+pub(crate) fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
     match key {
         DeviceKey::Name(name) => {
-            let link = host.netlink.link_by_name(name)?;
+            let link = host.netlink.link_by_any_name(name)?;
             Ok(of_link(host, link))
         }
         DeviceKey::Mac(mac) => {
@@ -93,7 +83,8 @@ fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
             Ok(of_link(host, found))
         }
         DeviceKey::KernelPath(path) => {
-            let link = first_below(host, path)?;
+            let below = path.strip_prefix("/sys").unwrap_or(path);
+            let link = first_below(host, &host.sysfs.root().join(below))?;
             Ok(of_link(host, link))
         }
         DeviceKey::Pci(address) => of_function(host, *address),
@@ -105,7 +96,7 @@ fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
 /// own name.
 fn of_link(host: &Host, link: Link) -> Observed {
     let function: Option<PciAddress> = link.parent.as_ref().and_then(|parent| parent.parse().ok());
-    let port = function.and_then(|function| host.port_of(function, &link.name));
+    let port = link.parent.as_ref().and_then(|_| host.port_of(function, &link.name));
     let alone = |function| host.sysfs.netdevs(function).len() < 2;
     let device = match function {
         Some(function) if alone(function) => function.to_string(),
@@ -122,7 +113,7 @@ fn of_function(host: &mut Host, address: PciAddress) -> Result<Observed, Observe
         let link = host.link_of(address, None)?;
         Some(link.ok_or(ObserveError::NoNetdev { address, driver: function.driver })?)
     };
-    let port = link.as_ref().and_then(|link| host.port_of(address, &link.name));
+    let port = link.as_ref().and_then(|link| host.port_of(Some(address), &link.name));
     let (device, network) = (address.to_string(), SavedNetwork::default());
     Ok(Observed { device, function: Some(address), link, network, port })
 }
@@ -133,12 +124,13 @@ fn of_auxiliary(host: &mut Host, id: &str) -> Result<Observed, ObserveError> {
         return Err(ObserveError::Unknown { id: id.to_owned() });
     }
     let link = first_below(host, &dir)?;
+    let port = host.port_of(None, &link.name);
     Ok(Observed {
         device: id.to_owned(),
         function: None,
         link: Some(link),
         network: SavedNetwork::default(),
-        port: None,
+        port,
     })
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn observe(host: &mut Host, device: PciAddress) -> Result<Observed, O
     if link.is_none() && !function.is_userspace_bound() {
         return Err(ObserveError::NoInterface { address: device, driver: function.driver });
     }
-    let port = link.as_ref().and_then(|link| host.port_of(device, &link.name));
+    let port = link.as_ref().and_then(|link| host.port_of(Some(device), &link.name));
     let pf_link = host.pf_link(pf).map_err(ObserveError::Pf)?;
     let vf = host.netlink.vf(pf_link.index, index.get()).map_err(ObserveError::Vf)?;
     Ok(Observed { function, pf: Pf { address: pf, vf: index.get() }, pf_link, vf, link, port })

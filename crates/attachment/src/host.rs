@@ -61,9 +61,13 @@ impl Host {
         }
     }
 
-    /// What tells a network device from others of its function, those included that are in pods now.
-    pub fn port_of(&self, function: PciAddress, name: &str) -> Option<String> {
-        self.sysfs.port(function, name)
+    /// What tells a network device on the host from others of its function, or of its device where that is on no PCI bus, those
+    /// included that are in pods now.
+    pub fn port_of(&self, function: Option<PciAddress>, name: &str) -> Option<String> {
+        match function {
+            Some(function) => self.sysfs.port(function, name),
+            None => self.sysfs.port_of(name),
+        }
     }
 
     /// What became of a device of any bus, such as `virtio3` or `mlx5_core.sf.4`.

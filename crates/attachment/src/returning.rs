@@ -144,14 +144,7 @@ impl Way<'_> {
         let same_mac = |link: &Link| before.mac.is_some() && link.mac == before.mac;
         if before.parent.is_some() {
             let of_device = found(&|link| link.parent == before.parent);
-            // Several ports of one device: the address tells, or else the name.
-            let narrowed =
-                |it: &dyn Fn(&Link) -> bool| of_device.iter().filter(|link| it(link)).cloned().collect();
-            return match of_device.len() {
-                0 | 1 => self.only(of_device),
-                _ if of_device.iter().any(same_mac) => self.only(narrowed(&same_mac)),
-                _ => self.only(narrowed(&|link| link.name == before.name.as_str())),
-            };
+            return if of_device.len() < 2 { self.only(of_device) } else { self.port(host, of_device) };
         }
         // One that never left has its index, one that is back already its address; another that took the name has neither.
         let by_name = found(&|link| {
@@ -168,6 +161,24 @@ impl Way<'_> {
                 || link.name.starts_with("dev");
             same_mac(link) && link.kind == before.kind && ours
         }))
+    }
+
+    /// One of several links of the same device that is on no PCI bus: by its port, which no pod can change, where the ports
+    /// differ. Else by what only the recorded link can have: our alias, or the address, or both its name and its index. A name
+    /// alone may be another port's by now.
+    fn port(&self, host: &Host, of_device: Vec<Link>) -> Result<Option<Link>, Error> {
+        let before = self.before;
+        let at_port = |link: &&Link| before.port.is_some() && host.port_of(None, &link.name) == before.port;
+        let mut at_port: Vec<Link> = of_device.iter().filter(at_port).cloned().collect();
+        if at_port.len() == 1 {
+            return Ok(at_port.pop());
+        }
+        let is_ours = |link: &Link| {
+            let named = link.name == before.name.as_str() && link.index == before.index;
+            let aliased = link.name != before.name.as_str() && link.alias == before.name.as_str();
+            named || aliased || before.mac.is_some() && link.mac == before.mac
+        };
+        self.only(of_device.into_iter().filter(is_ours).collect())
     }
 
     fn only(&self, mut links: Vec<Link>) -> Result<Option<Link>, Error> {
@@ -319,3 +330,6 @@ fn by_text(host: &mut Host, name: &str) -> Result<Link, Error> {
     let name = name.parse()?;
     Ok(host.netlink.link_by_name(&name)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,12 +146,12 @@ impl Sysfs {
     /// Where a network device stands among those of its function: `<dev_port>/<phys_port_name>`, which do not change with
     /// its name. `None` where it is not here.
     pub fn port(&self, address: PciAddress, netdev: &str) -> Option<String> {
-        let dir = self.function_dir(address).join("net").join(netdev);
-        // The second is an error on most drivers, which then have one network device a function.
-        let read = |name| fs::read_to_string(dir.join(name)).ok().map(|text| text.trim().to_owned());
-        dir.exists().then(|| {
-            format!("{}/{}", read("dev_port").unwrap_or_default(), read("phys_port_name").unwrap_or_default())
-        })
+        port(&self.function_dir(address).join("net").join(netdev))
+    }
+
+    /// As [`Sysfs::port`], for a network device of any bus.
+    pub fn port_of(&self, netdev: &str) -> Option<String> {
+        port(&self.root.join("class/net").join(netdev))
     }
 
     /// All there is to know of one function. A VF's number is looked up in its PF's links; whoever reads many VFs passes
@@ -269,6 +269,14 @@ impl Attributes<'_> {
     fn malformed(&self, name: &str, found: &str, wanted: &'static str) -> Error {
         Error::Malformed { address: self.address, path: self.dir.join(name), found: found.to_owned(), wanted }
     }
+}
+
+fn port(dir: &Path) -> Option<String> {
+    // The second is an error on most drivers, which then have one network device a function.
+    let read = |name| fs::read_to_string(dir.join(name)).ok().map(|text| text.trim().to_owned());
+    dir.exists().then(|| {
+        format!("{}/{}", read("dev_port").unwrap_or_default(), read("phys_port_name").unwrap_or_default())
+    })
 }
 
 /// The sorted names in a directory; none where it cannot be read.

@@ -7,9 +7,10 @@ use attachment::{Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
 use cni::{Interface, IpConfig, Outcome, Request};
 use netlink::Netns;
 
+use crate::claim::claimed_as;
 use crate::conf::Conf;
 use crate::error::Error;
-use crate::observe::{Observed, claimed_as, observe, refuse_default_route};
+use crate::observe::{Observed, observe, refuse_default_route};
 use crate::plan::plan;
 
 pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Outcome, Error> {
@@ -17,7 +18,7 @@ pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Out
     let netns = Netns::open(request.netns.as_deref().unwrap_or(Path::new("")))?;
     let mut host = Host::open(paths)?;
     // Without a claim's name there is no such device, which the observation then says.
-    let device = claimed_as(&mut host, &conf.device);
+    let device = claimed_as(&mut host, store, &conf.device)?;
     let _lock = device.as_ref().map(|device| store.lock(device)).transpose()?;
     if let Some(device) = &device {
         attachment::free(request, store, &mut host, device)?;

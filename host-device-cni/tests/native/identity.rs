@@ -57,7 +57,7 @@ fn a_second_add_does_not_overwrite_the_first_ones_record() {
         let (code, msg) = refused.error();
         (code, msg.to_owned())
     };
-    assert_eq!((code, msg.as_str()), (11, "pci address nic1 is already allocated to net1 of container c1"));
+    assert_eq!((code, msg.as_str()), (11, "pci address nic0 is already allocated to net1 of container c1"));
     assert!(node.host.link("nic1").is_some());
     node.call("DEL", &conf(&[])).success();
     assert_eq!(node.nic(), before);

@@ -1,9 +1,12 @@
 //! The real binary in real network namespaces, as root: what it does to a veth is read back with `ip`.
 
 mod attach;
+mod by_key;
+mod come_back;
 mod go_pod;
 mod identity;
 mod kill;
+mod kinds;
 mod late_lease;
 mod network;
 mod node;
