@@ -55,8 +55,9 @@ pub fn decide(leftover: &Leftover, holding: Holding<'_>) -> Verdict {
 fn act(leftover: &Leftover, holding: Holding<'_>) -> (Act, String) {
     let end = match leftover.life {
         Life::Alive => return (Act::Leave, "its pod's network namespace lives".to_owned()),
-        // The kernel moves a link to the host when the namespace that had it dies.
-        Life::Unseen if leftover.claimed && leftover.place == Place::Home => {
+        // The kernel moves a link to the host when the namespace that had it dies. A function's link is known by its
+        // function; another could be one of the same name.
+        Life::Unseen if leftover.claimed && leftover.place == Place::Home && is_function(leftover) => {
             return (Act::Restore, "its network device is back on the host".to_owned());
         }
         Life::Unseen => {
@@ -82,6 +83,10 @@ fn act(leftover: &Leftover, holding: Holding<'_>) -> (Act, String) {
         Place::Linkless if end == End::EarlierBoot => (Act::Restore, gone.to_owned()),
         Place::Linkless => by_kubelet(leftover, holding, &and),
     }
+}
+
+fn is_function(leftover: &Leftover) -> bool {
+    leftover.record.as_ref().is_some_and(|record| record.function.is_some())
 }
 
 /// Without a link the kernel is no witness.

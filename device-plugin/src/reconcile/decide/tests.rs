@@ -110,6 +110,14 @@ fn what_has_no_claim_or_no_record_is_forgotten_once_its_pod_is_gone_and_keeps_no
 }
 
 #[test]
+fn a_link_that_is_no_functions_is_not_taken_for_home_while_its_namespace_is_unseen() {
+    let by_name = Record { function: None, ..record(None) };
+    let at_home = |life| Leftover { record: Some(by_name.clone()), ..leftover(life, Place::Home) };
+    assert_eq!(decide(&at_home(Life::Unseen), Holding::Nobody).act, Act::Leave);
+    assert_eq!(decide(&at_home(Life::Over(End::NoPath)), Holding::Nobody).act, Act::Restore);
+}
+
+#[test]
 fn a_record_that_names_no_pod_is_taken_for_the_holders() {
     let nameless =
         Leftover { record: Some(record(None)), ..leftover(Life::Over(End::NoPath), Place::Linkless) };
