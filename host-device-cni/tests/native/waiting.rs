@@ -1,4 +1,4 @@
-//! An IPAM plugin that is still at work when its host-device has been killed.
+//! A DEL that has to wait: for the IPAM plugin of an ADD that was killed, for whoever else is at the device.
 #![allow(clippy::unwrap_used, reason = "a test ends where its tools fail")]
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::runtime::Invocation;
 
 use crate::node::{BINARY, Node, conf};
@@ -27,6 +27,15 @@ fn has_open(pid: u32, path: &Path) -> bool {
     files.filter_map(|file| fs::read_link(file.path()).ok()).any(|target| target == path)
 }
 
+/// Until the process has that file open.
+fn waits(process: &mut Child, path: &Path) {
+    let deadline = Instant::now() + LIMIT;
+    while !has_open(process.id(), path) && process.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it neither waits nor ends");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn a_del_waits_for_the_ipam_plugin_of_a_killed_add() {
     let node = Node::new();
@@ -40,15 +49,35 @@ fn a_del_waits_for_the_ipam_plugin_of_a_killed_add() {
     add.kill().unwrap();
     add.wait().unwrap();
     let mut del = start(&node, &node.invocation("DEL", &conf));
-    let lock = node.state.path().join("device/lock/c1-net1.lease.lock");
-    let deadline = Instant::now() + LIMIT;
-    while !has_open(del.id(), &lock) && del.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "DEL neither waits nor ends");
-        std::thread::yield_now();
-    }
+    waits(&mut del, &node.state.path().join("device/lock/c1-net1.lease.lock"));
     assert!(!node.state.path().join("lease-c1").exists(), "the IPAM plugin has not waited");
     drop(open);
     assert!(del.wait_with_output().unwrap().status.success());
     assert!(!node.state.path().join("lease-c1").exists(), "a lease that nobody gives back");
     assert_eq!((node.nic(), node.records()), (nic, Vec::new()));
+}
+
+/// The record that it read before its turn came is another by then: the same names, in another namespace.
+#[test]
+fn a_del_that_waited_leaves_the_next_attachment_alone() {
+    let node = Node::new();
+    let conf = conf(&[]);
+    node.call("ADD", &conf).success();
+    let path = node.state.path().join("device/lock/nic0.lock");
+    let lock = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    lock.lock().unwrap();
+    let mut del = start(&node, &node.invocation("DEL", &conf));
+    waits(&mut del, &path);
+    let file = node.state.path().join("c1-net1");
+    let mut record: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let was = record.clone();
+    let inode = record["sluice"]["sandbox"]["id"]["ino"].as_u64().unwrap();
+    record["sluice"]["sandbox"]["id"]["ino"] = (inode + 1).into();
+    fs::write(&file, record.to_string()).unwrap();
+    lock.unlock().unwrap();
+    assert!(del.wait_with_output().unwrap().status.success());
+    assert!(node.pod.link("net1").is_some(), "the next attachment's link was taken");
+    fs::write(&file, was.to_string()).unwrap();
+    node.call("DEL", &conf).success();
+    assert!(node.pod.link("net1").is_none() && node.records().is_empty());
 }
