@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
+use crate::web;
+
 /// Offers SR-IOV VFs and other PCI functions to pods, through the kubelet.
 #[derive(Debug, Parser)]
 #[command(name = "sriovdp", version, args_override_self = true, max_term_width = 100)]
@@ -126,6 +128,9 @@ pub struct Options {
     /// Where the daemon answers `explain` for pods, to root alone
     #[arg(long, global = true, value_name = "FILE", default_value = "/run/sluice/sriovdp.sock")]
     pub control_socket: PathBuf,
+    /// Where metrics and the answers to probes are had by HTTP: IP:PORT, :PORT or unix:PATH; without it nowhere
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub metrics_address: Option<web::Address>,
     /// How much to log: error, warn, info, debug or trace; the Go plugin's numbers are all info
     #[arg(long, global = true, value_name = "LEVEL", default_value = "info", value_parser = level)]
     pub log_level: LevelFilter,

@@ -17,6 +17,7 @@ use crate::inventory;
 use crate::kubelet::{self, Folder};
 use crate::metrics::Metrics;
 use crate::pool::Grants;
+use crate::web;
 
 mod answers;
 mod fronts;
@@ -93,6 +94,9 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(|source| Error::System { doing: "catch signals", source })?;
     let host = host(options);
     let metrics = Metrics::new();
+    // Before the first look, which may take a while: the probes are to hear that.
+    let web =
+        options.metrics_address.clone().map(|address| tokio::spawn(web::serve(address, metrics.clone())));
     let reconciler = left_behind::reconciler(options, &metrics).await;
     let sources = left_behind::sources(options);
     let mut world =
@@ -139,6 +143,9 @@ pub async fn run(options: &Options) -> Result<(), Error> {
         answers.abort();
     }
     fronts.close().await;
+    if let Some(web) = web {
+        web.abort();
+    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ pub use folder::Folder;
 pub use register::Error as RegisterError;
 pub(crate) use register::deepest;
 pub use socket::Error as SocketError;
-pub(crate) use socket::Socket;
+pub(crate) use socket::{Socket, bind};
 
 use backoff::Backoff;
 use contact::Contact;

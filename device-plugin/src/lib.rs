@@ -19,3 +19,4 @@ pub mod names;
 pub mod pool;
 pub mod reconcile;
 pub mod selector;
+pub mod web;

@@ -62,7 +62,7 @@ pub(super) enum Fate {
 }
 
 /// Listens at `path`.
-pub(super) fn bind(path: &Path) -> Result<(UnixListener, Socket), Error> {
+pub(crate) fn bind(path: &Path) -> Result<(UnixListener, Socket), Error> {
     check_length(path)?;
     match fs::remove_file(path) {
         Ok(()) => tracing::debug!("removed {}, which was left there", path.display()),

@@ -66,3 +66,70 @@ fn ready_when_the_kubelet_has_every_pool() {
     assert!(broken.ready, "the last good configuration is served");
     assert_eq!(broken.reasons, ["the configuration before it is served: not JSON"]);
 }
+
+/// Metrics that have been counted once each, as Prometheus reads them.
+fn everything() -> String {
+    let metrics = Metrics::new();
+    let tree = Tree::generated(1, 1);
+    let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
+    let config =
+        Config::parse(br#"{"resourceList":[{"resourceName":"net","selectors":{}}]}"#, "intel.com").unwrap();
+    let pools = crate::pool::unheld(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot);
+    metrics.pools(pools.iter().map(|(pool, _)| pool));
+    metrics.allocation(&resource(), Duration::from_micros(300), true);
+    metrics.registration(&resource(), Registration::Registered);
+    metrics.reconciled("restored");
+    metrics.text()
+}
+
+/// The labels of the first sample of a metric, without those that Prometheus adds.
+fn labels(text: &str, name: &str) -> Vec<String> {
+    let is_sample = |line: &&str| line.starts_with(name) && !line.starts_with('#');
+    let sample = text.lines().find(is_sample).unwrap_or_else(|| panic!("no sample of {name}"));
+    let inner = sample.split_once('{').map(|(_, rest)| rest.split_once('}').unwrap().0).unwrap_or_default();
+    let names = inner.split(',').filter(|label| !label.is_empty());
+    names.map(|label| label.split_once('=').unwrap().0.to_owned()).filter(|label| label != "le").collect()
+}
+
+#[test]
+fn the_page_of_metrics_has_every_metric_and_no_other() {
+    let text = everything();
+    let of = |line: &str, kind: &str| {
+        line.strip_prefix(kind)
+            .and_then(|rest| rest.split_once(' '))
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+    };
+    let helps: Vec<(String, String)> = text.lines().filter_map(|line| of(line, "# HELP ")).collect();
+    let types: Vec<(String, String)> = text.lines().filter_map(|line| of(line, "# TYPE ")).collect();
+    let exported: Vec<String> = helps
+        .iter()
+        .zip(&types)
+        .map(|((name, help), (_, kind))| {
+            let labels: Vec<String> =
+                labels(&text, name).into_iter().map(|label| format!("`{label}`")).collect();
+            let labels = if labels.is_empty() { " ".to_owned() } else { format!(" {} ", labels.join(", ")) };
+            format!("| `{name}` | {kind} |{labels}| {} |", help.trim_end_matches('.'))
+        })
+        .collect();
+    let page = include_str!("../../../docs/metrics.md");
+    let told: Vec<&str> = page.lines().filter(|line| line.starts_with("| `sriovdp_")).collect();
+    assert_eq!(told, exported);
+}
+
+#[test]
+fn the_dashboard_asks_for_what_is_exported() {
+    let text = everything();
+    let exported: std::collections::BTreeSet<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split(['{', ' ']).next().unwrap_or_default())
+        .collect();
+    let dashboard = include_str!("../../../deploy/grafana/sriovdp.json");
+    serde_json::from_str::<serde_json::Value>(dashboard).unwrap();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let asked: std::collections::BTreeSet<&str> =
+        dashboard.split(|c: char| !is_name(c)).filter(|word| word.starts_with("sriovdp_")).collect();
+    assert!(asked.len() > 8, "{asked:?}");
+    let missing: Vec<_> = asked.difference(&exported).collect();
+    assert!(missing.is_empty(), "{missing:?} of {exported:?}");
+}

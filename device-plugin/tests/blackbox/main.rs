@@ -21,6 +21,7 @@ mod drivers;
 mod kubelet_side;
 mod left_behind;
 mod malformed;
+mod metrics;
 mod pools;
 mod prefer;
 mod reload;
