@@ -108,11 +108,14 @@ impl Serving {
         tokio::pin!(gone);
         loop {
             let list = list(&pool.borrow_and_update());
+            // In this order: what the pool was last is passed on before the end of the server is.
             tokio::select! {
+                biased;
                 sent = client.send(Ok(list)) => if sent.is_err() { return },
                 () = &mut gone => return,
             }
             tokio::select! {
+                biased;
                 changed = pool.changed() => if changed.is_err() { return },
                 () = client.closed() => return,
                 () = &mut gone => return,

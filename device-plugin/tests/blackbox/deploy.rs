@@ -106,6 +106,24 @@ fn names_that_tools_look_for() {
     assert!(mounts.contains("/var/run/k8s.cni.cncf.io/devinfo/dp"));
 }
 
+#[test]
+fn the_probes_ask_where_the_plugin_answers() {
+    let daemon_sets = documents("base", "DaemonSet");
+    let is_plugin = |set: &&Value| set["metadata"]["name"] == "kube-sriov-device-plugin";
+    let template = &daemon_sets.iter().find(is_plugin).unwrap()["spec"]["template"];
+    let container = &template["spec"]["containers"][0];
+    let args = container["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
+    let cli = sriovdp::cli::Cli::read(["sriovdp"].into_iter().chain(args)).unwrap();
+    let Some(sriovdp::web::Address::Tcp(address)) = cli.options.metrics_address else { panic!("no port") };
+    for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+        let asked = &container[probe]["httpGet"];
+        assert_eq!((&asked["path"], asked["port"].as_u64()), (&path.into(), Some(address.port().into())));
+    }
+    let annotations = &template["metadata"]["annotations"];
+    assert_eq!(annotations["prometheus.io/port"], address.port().to_string());
+    assert!(container["ports"].is_null(), "a hostPort cannot surge");
+}
+
 /// Whether each of these resources has a healthy device.
 pub(crate) fn serves(resources: &BTreeSet<String>) -> impl Fn(&State) -> bool + Send {
     let healthy =
