@@ -118,3 +118,47 @@ fn up(host: &mut Host, link: &Link) -> Result<(), Error> {
     let set = host.netlink.change_link(link.index, "set link up", &change);
     set.map_err(|source| Error::Device { device: link.name.clone(), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink::{Netlink, Netns};
+    use serde_json::Map;
+    use testkit::netlink::Recorded;
+    use testkit::sysfs::Tree;
+
+    use super::*;
+    use crate::driver::DriverBefore;
+    use crate::record::{Owner, Sandbox};
+
+    #[test]
+    fn a_vf_that_its_own_driver_cannot_have_keeps_its_vlan() {
+        let tree = Tree::new();
+        tree.pf("0000:3b:00.0", "ens1f0");
+        tree.vf("0000:3b:02.0", "0000:3b:00.0").on_vfio(7);
+        // Whatever is asked of the PF would be an error more.
+        let netlink = Netlink::over(Box::new(Recorded::new(|_, _| None)));
+        let mut host = Host { sysfs: pci::Sysfs::new(tree.sys()), netns: Netns::current().unwrap(), netlink };
+        let function = "0000:3b:02.0".parse().unwrap();
+        let record = Record {
+            version: Record::VERSION,
+            owner: Owner { container_id: "c1".into(), ifname: "net1".parse().unwrap() },
+            pod: None,
+            sandbox: Sandbox::unknown(None),
+            device: "0000:3b:02.0".into(),
+            function: Some(function),
+            pf: Some(Pf { address: "0000:3b:00.0".parse().unwrap(), vf: 0 }),
+            ipam: None,
+            config: Map::new(),
+            undo: vec![
+                Undo::Vf(VfAttribute::Trust(false)),
+                Undo::Driver(DriverBefore { driver: Some("ixgbevf".into()), only: None }),
+            ],
+        };
+        let restored = restore(&mut host, None, &record);
+        let errors: Vec<String> = restored.errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            ["0000:3b:02.0: driver ixgbevf is not loaded on this node; load it with modprobe ixgbevf"]
+        );
+    }
+}
