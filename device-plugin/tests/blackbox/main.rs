@@ -12,6 +12,7 @@ mod allocate;
 mod cases;
 mod cdi;
 mod chain;
+mod chart;
 mod commands;
 mod configuration;
 mod daemon;
