@@ -9,18 +9,15 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::cargo::PROGRAMS;
+use crate::cargo::build_release;
 use crate::cargo::cargo;
 use crate::cargo::run;
-use crate::cargo::workspace;
 
-mod promise;
+pub(crate) mod promise;
 
 pub(crate) fn all() -> Result<ExitCode> {
     let go = testbed::peer_host_device()?;
-    let programs = PROGRAMS.iter().flat_map(|program| ["--package", program]);
-    run(cargo().args(["build", "--release"]).args(programs))?;
-    let release = workspace().join("target/release");
+    let release = build_release()?;
     println!();
     let kept = promise::all_kept(&release)?;
 

@@ -11,8 +11,13 @@ use anyhow::Result;
 use anyhow::ensure;
 use testbed::Scratch;
 
+use crate::bench::promise;
+
 /// The programs under test, by package; each is named as its package.
 pub(crate) const PROGRAMS: &[&str] = &["sriovdp", "sriov", "host-device"];
+
+/// What the image has beside them (deploy/Dockerfile).
+const INSTALLER: &str = "install-cni";
 
 /// The program that runs inside the node, and tests the others.
 const GUEST: &str = "guest";
@@ -32,15 +37,16 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// `build`: the programs as they are shipped.
+/// `build`: the programs as they are shipped; fails if one is not what it promises.
 pub(crate) fn release() -> Result<ExitCode> {
-    run(cargo().args(["build", "--release"]).args(packages(PROGRAMS)))?;
-    for program in PROGRAMS {
-        let path = workspace().join("target/release").join(program);
-        let kib = fs::metadata(&path).with_context(|| format!("no {}", path.display()))?.len() / 1024;
-        println!("{kib:>6} KiB  target/release/{program}");
-    }
-    Ok(ExitCode::SUCCESS)
+    let kept = promise::all_kept(&build_release()?)?;
+    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds all that is shipped, and returns the folder that has it.
+pub(crate) fn build_release() -> Result<PathBuf> {
+    run(cargo().args(["build", "--release"]).args(packages(PROGRAMS)).args(packages(&[INSTALLER])))?;
+    Ok(target().join("release"))
 }
 
 /// Builds the guest program and `programs` into a new folder, the node's `/share`.

@@ -20,7 +20,7 @@ usage: cargo xtask COMMAND
   test              every test: unit, doc, and end to end on the emulated node
   ci                formatting and lints, then what `test` runs
   bench             the benches, beside the Go programs
-  build             the release binaries, in target/release
+  build             the release binaries, in target/release, and whether they are what they promise
   node JOB [FILTER] boot the emulated node and run one of the guest's jobs, such as `smoke`;
                     with FILTER, only cases whose name contains it
 
