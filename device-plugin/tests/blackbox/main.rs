@@ -21,6 +21,7 @@ mod discovery;
 mod drivers;
 mod kubelet_side;
 mod left_behind;
+mod lifecycle;
 mod malformed;
 mod metrics;
 mod pools;

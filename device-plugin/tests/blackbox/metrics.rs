@@ -35,7 +35,7 @@ fn ask(socket: &Path, request: &str) -> Option<(String, String)> {
 }
 
 /// Asks until the answer is as wanted.
-fn until(tree: &Tree, request: &str, wanted: impl Fn(&str, &str) -> bool) -> String {
+pub(crate) fn until(tree: &Tree, request: &str, wanted: impl Fn(&str, &str) -> bool) -> String {
     let began = Instant::now();
     loop {
         match ask(&socket(tree), request) {

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use kubelet_api::device_plugin::device_plugin_client::DevicePluginClient;
-use kubelet_api::device_plugin::{AllocateRequest, ContainerAllocateRequest, ContainerAllocateResponse};
+use kubelet_api::device_plugin::{
+    AllocateRequest, ContainerAllocateRequest, ContainerAllocateResponse, Empty,
+};
 use kubelet_api::plugin_registration::registration_client::RegistrationClient;
 use kubelet_api::plugin_registration::{InfoRequest, PluginInfo};
 use tonic::Status;
@@ -18,6 +20,18 @@ pub fn info(socket: &Path) -> Result<PluginInfo> {
     block(async {
         let answer = RegistrationClient::new(dial(socket).await?).get_info(InfoRequest {}).await;
         Ok(answer.context("GetInfo")?.into_inner())
+    })
+}
+
+/// As often as told: dials, opens `ListAndWatch`, takes the first list, and goes without a word.
+pub fn listen(socket: &Path, times: usize) -> Result<()> {
+    block(async {
+        for _ in 0..times {
+            let mut plugin = DevicePluginClient::new(dial(socket).await?);
+            let mut lists = plugin.list_and_watch(Empty {}).await.context("ListAndWatch")?.into_inner();
+            lists.message().await?.context("the first list")?;
+        }
+        Ok(())
     })
 }
 
