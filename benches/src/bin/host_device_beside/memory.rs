@@ -12,6 +12,15 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+/// What a process took, in KiB.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Peak {
+    /// `VmHWM`: with the pages of its program, which every process of that program has in common.
+    pub(crate) resident: u32,
+    /// `RssAnon`: what is its own.
+    pub(crate) own: u32,
+}
+
 /// A process that will stop right before its end.
 pub(crate) struct Watched {
     pid: Pid,
@@ -25,8 +34,8 @@ impl Watched {
         Ok(Self { pid })
     }
 
-    /// Waits for its end and reads `VmHWM`; the process is then let go.
-    pub(crate) fn peak_kib(&self) -> Result<u32> {
+    /// Waits for its end and reads what it took; the process is then let go.
+    pub(crate) fn peak(&self) -> Result<Peak> {
         loop {
             match waitpid(self.pid, Some(WaitPidFlag::__WALL))? {
                 WaitStatus::PtraceEvent(..) => break,
@@ -35,8 +44,11 @@ impl Watched {
             }
         }
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
-        let peak = peak.context("no VmHWM in the status")?.trim().parse()?;
+        let field = |name: &str| -> Result<u32> {
+            let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix("kB"));
+            Ok(value.with_context(|| format!("no {name} in the status"))?.trim().parse()?)
+        };
+        let peak = Peak { resident: field("VmHWM:")?, own: field("RssAnon:")? };
         ptrace::detach(self.pid, None)?;
         Ok(peak)
     }

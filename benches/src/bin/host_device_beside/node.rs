@@ -1,23 +1,27 @@
-//! The veth that everyone moves, and the two namespaces that it is moved between.
+//! The veths that everyone moves, and the namespaces that they are moved between: a lane is one link and one pod.
 //! It must not measure.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
-use netlink::{IfName, Link, LinkChange, Netlink, Netns};
+use anyhow::{Context, Result, bail};
+use netlink::{Group, IfName, Link, LinkChange, Netlink, Netns, Watch};
 use testkit::netns::Namespace;
 
-/// The link's name on the host.
-pub(crate) const ON_HOST: &str = "nic0";
 /// The link's name in the pod.
 pub(crate) const IN_POD: &str = "net1";
+/// How long a link may take to have a carrier; its peer is up.
+const CARRIER: Duration = Duration::from_secs(10);
 
-/// A host with one link to give away, and a pod.
-pub(crate) struct Node {
+/// One link to give away, and a pod.
+pub(crate) struct Lane {
+    /// The link's name on the host.
+    pub(crate) on_host: String,
     host: Side,
     pod: Side,
-    pod_path: PathBuf,
+    /// The pod's namespace as `CNI_NETNS` gives it.
+    pub(crate) pod_path: PathBuf,
 }
 
 /// One namespace and a socket in it.
@@ -27,24 +31,22 @@ struct Side {
     name: IfName,
 }
 
-impl Node {
-    /// Makes the veth. The calling thread is in the host's namespace.
-    pub(crate) fn new(host: &Namespace, pod: &Namespace) -> Result<Self> {
-        host.ip(&["link", "add", ON_HOST, "type", "veth", "peer", "name", "peer0"]);
-        host.ip(&["link", "set", "peer0", "up"]);
+impl Lane {
+    /// Makes the veth of that number. The calling thread is in the host's namespace.
+    pub(crate) fn new(number: usize, host: &Namespace, pod: &Namespace) -> Result<Self> {
+        let (on_host, peer) = (format!("nic{number}"), format!("peer{number}"));
+        host.ip(&["link", "add", &on_host, "type", "veth", "peer", "name", &peer]);
+        host.ip(&["link", "set", &peer, "up"]);
         Ok(Self {
-            host: Side::open(&host.path(), ON_HOST)?,
+            host: Side::open(&host.path(), &on_host)?,
             pod: Side::open(&pod.path(), IN_POD)?,
             pod_path: pod.path(),
+            on_host,
         })
     }
 
-    /// The pod's namespace, as `CNI_NETNS` gives it.
-    pub(crate) fn pod_path(&self) -> &Path {
-        &self.pod_path
-    }
-
-    /// The link where `command` takes it from, set up: everyone gets it in the same state.
+    /// The link where `command` takes it from, up and with a carrier, as a node's NIC is: everyone gets it in the same state,
+    /// with nothing left of what came before.
     pub(crate) fn ready(&mut self, command: &str) -> Result<Link> {
         let (from, to) = self.way(command);
         if let Some(link) = to.link()? {
@@ -82,11 +84,15 @@ impl Side {
     }
 
     fn ready(&mut self) -> Result<Link> {
+        let watch = self.netns.enter(|| Watch::open(&[Group::Link]))??;
         let link = self.netlink.link_by_name(&self.name)?;
         if !link.up {
             let up = LinkChange { up: Some(true), ..LinkChange::default() };
             self.netlink.change_link(link.index, "set link up", &up)?;
         }
-        Ok(link)
+        let running = watch.until(CARRIER, || -> Result<Option<Link>> {
+            Ok(Some(self.netlink.link_by_index(link.index)?).filter(|link| link.running))
+        })?;
+        running.with_context(|| format!("{} has no carrier", self.name))
     }
 }

@@ -4,14 +4,15 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::json;
 use testkit::runtime::Invocation;
 
-use crate::memory;
-use crate::node::{IN_POD, Node, ON_HOST};
+use crate::memory::{Peak, Watched};
+use crate::node::{IN_POD, Lane};
 
 /// What is measured, in this order. VERSION does nothing, so that it tells what starting and ending a process costs.
 pub(crate) const COMMANDS: [&str; 3] = ["VERSION", "ADD", "DEL"];
@@ -20,7 +21,7 @@ pub(crate) const COMMANDS: [&str; 3] = ["VERSION", "ADD", "DEL"];
 pub(crate) struct Subject {
     kind: Kind,
     samples: [Vec<Duration>; COMMANDS.len()],
-    peak_kib: [Option<u32>; COMMANDS.len()],
+    peaks: [Option<Peak>; COMMANDS.len()],
 }
 
 enum Kind {
@@ -50,7 +51,7 @@ impl Subject {
     }
 
     fn of(kind: Kind) -> Self {
-        Self { kind, samples: Default::default(), peak_kib: Default::default() }
+        Self { kind, samples: Default::default(), peaks: Default::default() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -60,56 +61,88 @@ impl Subject {
         }
     }
 
-    /// How long each round's `command` took; nothing for what the subject does not have.
+    /// How long each `command` took; nothing for what the subject does not have.
     pub(crate) fn samples(&self, command: &str) -> &[Duration] {
         &self.samples[position(command)]
     }
 
-    /// The peak resident set in KiB.
-    pub(crate) fn peak_kib(&self, command: &str) -> Option<u32> {
-        self.peak_kib[position(command)]
+    /// What it took of memory at most.
+    pub(crate) fn peak(&self, command: &str) -> Option<Peak> {
+        self.peaks[position(command)]
     }
 
-    /// Every command once, timed. Before and after each the link is looked for where it has to be.
-    pub(crate) fn round(&mut self, node: &mut Node) -> Result<()> {
+    /// Forgets the times; what it took of memory stays.
+    pub(crate) fn forget(&mut self) {
+        self.samples = Default::default();
+    }
+
+    /// Every command once in each lane, all lanes at the same time, timed. Before and after each the link is looked for where
+    /// it has to be.
+    pub(crate) fn round(&mut self, lanes: &mut [Lane]) -> Result<()> {
         if let Kind::Binary(binary) = &self.kind {
-            let took = binary.time("VERSION", node)?;
-            self.samples[position("VERSION")].push(took);
+            let took = at_once(lanes, |lane| binary.time("VERSION", lane))?;
+            self.samples[position("VERSION")].extend(took);
         }
         for command in ["ADD", "DEL"] {
-            let link = node.ready(command)?;
-            let took = match &self.kind {
-                Kind::Binary(binary) => binary.time(command, node)?,
-                Kind::BareMove => time(|| node.bare(command, link.index))?,
-            };
-            self.samples[position(command)].push(took);
+            let ready: Result<Vec<u32>> =
+                lanes.iter_mut().map(|lane| Ok(lane.ready(command)?.index)).collect();
+            let mut work: Vec<(&mut Lane, u32)> = lanes.iter_mut().zip(ready?).collect();
+            let took = at_once(&mut work, |(lane, index)| match &self.kind {
+                Kind::Binary(binary) => binary.time(command, lane),
+                Kind::BareMove => time(|| lane.bare(command, *index)),
+            })?;
+            self.samples[position(command)].extend(took);
         }
         Ok(())
     }
 
     /// ADD and DEL once, for their peak memory; apart from the timed rounds, which tracing would slow down.
-    pub(crate) fn weigh(&mut self, node: &mut Node) -> Result<()> {
+    pub(crate) fn weigh(&mut self, lane: &mut Lane) -> Result<()> {
         let Kind::Binary(binary) = &self.kind else { return Ok(()) };
         for command in ["ADD", "DEL"] {
-            node.ready(command)?;
-            let invocation = binary.invocation(command, node);
+            lane.ready(command)?;
+            let invocation = binary.invocation(command, lane);
             let mut child = binary.start(&invocation)?;
             // It cannot end before its standard input does.
-            let watched = memory::Watched::seize(&child)?;
+            let watched = Watched::seize(&child)?;
             send(&mut child, &invocation)?;
-            let kib = watched.peak_kib()?;
+            let took = watched.peak()?;
             binary.finish(command, child)?;
-            let peak = &mut self.peak_kib[position(command)];
-            *peak = Some(peak.unwrap_or_default().max(kib));
+            let peak = &mut self.peaks[position(command)];
+            *peak = Some(peak.unwrap_or_default().max(took));
         }
         Ok(())
     }
 }
 
+/// Does `work` in every lane, all beginning together. One lane needs no thread of its own.
+fn at_once<L: Send>(
+    lanes: &mut [L],
+    work: impl Fn(&mut L) -> Result<Duration> + Sync,
+) -> Result<Vec<Duration>> {
+    if let [lane] = lanes {
+        return Ok(vec![work(lane)?]);
+    }
+    let start = Barrier::new(lanes.len());
+    std::thread::scope(|scope| {
+        let begin = |lane| {
+            let (start, work) = (&start, &work);
+            // A thread begins in the network namespace of the one that starts it.
+            scope.spawn(move || {
+                start.wait();
+                work(lane)
+            })
+        };
+        let threads: Vec<_> = lanes.iter_mut().map(begin).collect();
+        let ended = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        ended.map(|ended| ended.map_err(|_| anyhow!("a lane's thread panicked"))?).collect()
+    })
+}
+
 impl Binary {
     /// From before the fork to after the end, with all that it said read.
-    fn time(&self, command: &str, node: &Node) -> Result<Duration> {
-        let invocation = self.invocation(command, node);
+    fn time(&self, command: &str, lane: &Lane) -> Result<Duration> {
+        let invocation = self.invocation(command, lane);
         time(|| {
             let mut child = self.start(&invocation)?;
             send(&mut child, &invocation)?;
@@ -117,9 +150,11 @@ impl Binary {
         })
     }
 
-    fn invocation(&self, command: &str, node: &Node) -> Invocation {
-        let conf = json!({"cniVersion": "1.0.0", "name": "bench", "type": "host-device", "device": ON_HOST});
-        Invocation::attachment(command, "bench", &node.pod_path().to_string_lossy(), IN_POD)
+    fn invocation(&self, command: &str, lane: &Lane) -> Invocation {
+        let conf =
+            json!({"cniVersion": "1.0.0", "name": "bench", "type": "host-device", "device": lane.on_host});
+        let id = format!("bench-{}", lane.on_host);
+        Invocation::attachment(command, &id, &lane.pod_path.to_string_lossy(), IN_POD)
             .env("SLUICE_STATE_DIR", self.state.to_string_lossy())
             .conf(&conf)
     }
