@@ -128,6 +128,9 @@ pub struct Options {
     /// Where the daemon answers `explain` for pods, to root alone
     #[arg(long, global = true, value_name = "FILE", default_value = "/run/sluice/sriovdp.sock")]
     pub control_socket: PathBuf,
+    /// Give each run sockets of its own, so that a new daemon takes over while the old one still serves
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = go_bool)]
+    pub handover: bool,
     /// Where metrics and the answers to probes are had by HTTP: IP:PORT, :PORT or unix:PATH; without it nowhere
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub metrics_address: Option<web::Address>,

@@ -112,7 +112,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
         let offering = world.pools().iter().filter(|pool| !pool.devices.is_empty());
         cdi.remove_others(&offering.map(|pool| &*pool.config).collect::<Vec<_>>());
     }
-    let mut fronts = Fronts::new(Folder::follow(&root), host, metrics);
+    let mut fronts = Fronts::new(Folder::follow(&root, options.handover), host, metrics);
     if let Some(error) = fronts.show(world.pools(), world.holds()).into_iter().next() {
         return Err(error);
     }

@@ -18,6 +18,7 @@ mod folder;
 mod register;
 mod server;
 mod socket;
+mod takeover;
 
 pub use folder::Folder;
 pub use register::Error as RegisterError;
@@ -206,7 +207,9 @@ impl Front {
             return Err(Error::Orphaned { dir: dir.to_owned() });
         }
         contact.is(Registration::Waiting("the kubelet has not asked for it".to_owned()));
-        let (listener, socket) = socket::bind(&dir.join(resource.socket_name()))?;
+        let name = self.folder.socket_name(&resource);
+        takeover::clear_dead(dir, &resource, &name);
+        let (listener, socket) = socket::bind(&dir.join(&name))?;
         let service = Service {
             pool: self.pool.clone(),
             host: self.host.clone(),
@@ -218,7 +221,7 @@ impl Front {
         if let Kubelet::MustBeTold { dir } = &place.kubelet {
             // As the Go plugin, which has none.
             let said = Some(options).filter(|options| *options != DevicePluginOptions::default());
-            register::register(dir, &resource, resource.socket_name(), said).await?;
+            register::register(dir, &resource, name, said).await?;
             contact.is(Registration::Registered);
         }
         Ok(Open { running, contact, place, options })

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
 use super::register::KUBELET_SOCKET;
-use super::{Kubelet, SocketError};
+use super::takeover::Run;
+use super::{Kubelet, SocketError, socket};
 use crate::config::Resource;
 
 /// Between two looks although nothing was heard: inotify does not see what another node does to a shared file system.
@@ -25,6 +26,8 @@ const QUICK: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: PathBuf,
+    /// What sets this run's sockets apart from those of another, where that is wanted.
+    run: Option<Run>,
     sights: watch::Receiver<Sight>,
 }
 
@@ -51,8 +54,9 @@ pub(super) struct Place {
 type Identity = (u64, u64, (i64, i64));
 
 impl Folder {
-    /// Follows the folder of a kubelet with that root, from now on and as long as somebody asks.
-    pub fn follow(root: &Path) -> Self {
+    /// Follows the folder of a kubelet with that root, from now on and as long as somebody asks. With `handover` the
+    /// sockets of this run have names of their own.
+    pub fn follow(root: &Path, handover: bool) -> Self {
         let mut events = Events::new();
         events.cover(root);
         let (sender, sights) = watch::channel(Sight { place: Place::look(root), stirred: 0 });
@@ -69,12 +73,17 @@ impl Folder {
                 sender.send_modify(|sight| *sight = Sight { place, stirred: sight.stirred + 1 });
             }
         });
-        Self { root: root.to_owned(), sights }
+        Self { root: root.to_owned(), run: handover.then(Run::new), sights }
     }
 
     /// Whether a pool of that name can be served there at all.
     pub fn check(&self, resource: &Resource) -> Result<(), SocketError> {
-        super::check_socket_path(&Kubelet::find(&self.root), resource)
+        socket::check_length(&Kubelet::find(&self.root).dir().join(self.socket_name(resource)))
+    }
+
+    /// The name of a pool's socket.
+    pub(super) fn socket_name(&self, resource: &Resource) -> String {
+        self.run.as_ref().map_or_else(|| resource.socket_name(), |run| run.socket_name(resource))
     }
 
     /// The place as it was last seen.
@@ -171,7 +180,7 @@ mod tests {
     #[tokio::test]
     async fn follows_the_folder_as_it_comes_and_goes() {
         let root = tempfile::tempdir().unwrap();
-        let mut folder = Folder::follow(root.path());
+        let mut folder = Folder::follow(root.path(), false);
         assert_eq!(folder.place(), None);
         let (told, registry) = (root.path().join("device-plugins"), root.path().join("plugins_registry"));
         fs::create_dir(&told).unwrap();

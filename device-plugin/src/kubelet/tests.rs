@@ -51,7 +51,7 @@ fn front(tree: &Tree, kubelet: &Kubelet, members: &str) -> (watch::Sender<Arc<Po
     };
     let metrics = Metrics::new();
     metrics.configuration(1, None);
-    let folder = Folder::follow(kubelet.dir().parent().unwrap());
+    let folder = Folder::follow(kubelet.dir().parent().unwrap(), false);
     (sender, metrics.clone(), Front::new(folder, receiver, Arc::new(host), metrics))
 }
 

@@ -8,7 +8,7 @@ use testkit::kubelet::{Kubelet, Options, State, direct};
 use testkit::pod::Pod;
 use testkit::sysfs::Tree;
 
-use crate::daemon::{Daemon, LIMIT, kubelet_root, names, node};
+use crate::daemon::{Daemon, LIMIT, command, kubelet_root, names, node};
 use crate::kubelet_side::without_registry;
 use crate::metrics;
 use crate::pools::{THREE, three};
@@ -98,6 +98,49 @@ fn the_device_info_of_a_pod_outlives_the_daemon() {
     let _daemon = Daemon::start(&tree, THREE);
     kubelet.until("three pools again", LIMIT, three).unwrap();
     assert_eq!(names(&crate::daemon::devinfo(&tree)), files);
+}
+
+/// As a DaemonSet with a surge does it: the new one is there before the old one is told to go.
+#[test]
+fn a_rolling_restart_refuses_no_pod() {
+    for registry in [true, false] {
+        let tree = node();
+        let kubelet = with(&tree, registry);
+        let start = || {
+            let mut command = command(&tree, THREE);
+            command.arg("--handover");
+            Daemon::spawn(command)
+        };
+        let mut admitted = 0;
+        let mut admit = || {
+            let pod =
+                Pod::new("default", &format!("pod{admitted}")).container("app", &[("intel.com/vfio_vf", 1)]);
+            kubelet.admit(&pod).unwrap();
+            assert!(kubelet.delete(&pod));
+            admitted += 1;
+        };
+        let mut old = start();
+        kubelet.until("three pools", LIMIT, three).unwrap();
+        for times in 2..6 {
+            let new = start();
+            let taken = |state: &State| {
+                state.pools.values().all(|pool| pool.registrations == times && pool.lists > 0)
+            };
+            while !taken(&kubelet.state()) {
+                admit();
+            }
+            old.signal(nix::sys::signal::Signal::SIGTERM);
+            while old.runs() {
+                admit();
+            }
+            old.end();
+            old = new;
+            admit();
+            assert!(three(&kubelet.state()), "{:?}", kubelet.state());
+        }
+        let sockets = names(&folder(&kubelet, registry));
+        assert_eq!(sockets.iter().filter(|name| name.contains(".com_")).count(), 3, "{sockets:?}");
+    }
 }
 
 /// Memory of the daemon, in KiB.
