@@ -73,21 +73,24 @@ impl Drop for Handle {
     }
 }
 
-/// Starts it, and returns when it has looked once, or after two seconds.
+/// Starts it, and returns when it has looked once and has put back what it can, or two seconds after the look.
 pub async fn start(setup: Setup, metrics: Metrics) -> Handle {
-    let (unclean, receiver) = watch::channel(Unclean::default());
+    let (unclean, mut receiver) = watch::channel(Unclean::default());
     let wake = Arc::<Notify>::default();
-    let (looked, first) = oneshot::channel();
+    let (done, first) = oneshot::channel();
     let keeper = Keeper {
         setup,
         metrics,
         unclean,
+        published: false,
         wake: wake.clone(),
         said: BTreeMap::new(),
         reserved: BTreeMap::new(),
         releases: None,
     };
-    let task = tokio::spawn(keeper.run(looked));
+    let task = tokio::spawn(keeper.run(done));
+    // Whatever it takes: until then nobody knows what is clean.
+    let _ = receiver.changed().await;
     if tokio::time::timeout(FIRST, first).await.is_err() {
         tracing::info!(
             "pods left more behind than is put back at once; those devices are unhealthy until they are"
@@ -100,6 +103,7 @@ struct Keeper {
     setup: Setup,
     metrics: Metrics,
     unclean: watch::Sender<Unclean>,
+    published: bool,
     wake: Arc<Notify>,
     /// What was said last of each attachment, so that it is said once.
     said: BTreeMap<String, String>,
@@ -110,12 +114,12 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(mut self, looked: oneshot::Sender<()>) {
-        let mut looked = Some(looked);
+    async fn run(mut self, done: oneshot::Sender<()>) {
+        let mut done = Some(done);
         loop {
             let pause = self.pass().await;
             // Nobody waits any more where the time was over.
-            let _ = looked.take().map(|looked| looked.send(()));
+            let _ = done.take().map(|done| done.send(()));
             tokio::time::sleep(GAP.min(pause)).await;
             tokio::select! {
                 () = self.wake.notified() => {}
@@ -127,9 +131,7 @@ impl Keeper {
     /// One look and what follows; gives how long it may be until the next.
     async fn pass(&mut self) -> Duration {
         let (state, sysfs) = (self.setup.state.clone(), self.setup.sysfs.clone());
-        let Some(sight) = on_thread(move || pass::look(&Plugin::all(&state, &sysfs))).await else {
-            return self.setup.interval;
-        };
+        let sight = on_thread(move || pass::look(&Plugin::all(&state, &sysfs))).await.unwrap_or_default();
         let held = if sight.found.iter().all(|(_, leftover)| leftover.life == Life::Alive) {
             None
         } else {
@@ -155,9 +157,11 @@ impl Keeper {
         }
     }
 
-    fn publish(&self, unclean: Unclean) {
+    /// The first is news in any case: somebody waits for it.
+    fn publish(&mut self, unclean: Unclean) {
+        let first = !std::mem::replace(&mut self.published, true);
         self.unclean.send_if_modified(|last| {
-            let changed = *last != unclean;
+            let changed = first || *last != unclean;
             *last = unclean;
             changed
         });
