@@ -18,7 +18,7 @@ use crate::node::Rig;
 use crate::tally::Tally;
 
 /// The longest first, so that none is left to run alone at the end.
-const JOBS: &[&str] = &["sriov", "host-device", "alive", "demo", "device-plugin", node::SMOKE];
+const JOBS: &[&str] = &["sriov", "host-device", "alive", "reconcile", "demo", "device-plugin", node::SMOKE];
 
 /// What a node takes of the host's memory, QEMU's own part in it.
 const NODE_KIB: u64 = 4 << 20;

@@ -63,6 +63,11 @@ impl Cluster {
             .with_context(|| format!("sriovdp said: {}", self.sriovdp.text()))
     }
 
+    /// Waits until `sriovdp` has said so.
+    pub(crate) fn says(&mut self, words: &str) -> Result<()> {
+        self.sriovdp.wait_for(words, LIMIT, |text| text.contains(words).then_some(()))
+    }
+
     /// Gives a pod its sandbox, devices and networks, in the order of a real node.
     pub(crate) fn run(&self, pod: Pod) -> Result<Running> {
         let netns = Netns::create(&pod.name)?;

@@ -19,6 +19,7 @@ mod alive;
 mod demo;
 mod device_plugin;
 mod host_device;
+mod reconcile;
 mod smoke;
 mod sriov;
 
@@ -30,6 +31,7 @@ const JOBS: &[(&str, Job)] = &[
     ("demo", demo::run),
     ("device-plugin", device_plugin::run),
     ("host-device", host_device::run),
+    ("reconcile", reconcile::run),
     ("smoke", smoke::run),
     ("sriov", sriov::run),
 ];
