@@ -195,6 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_page_has_every_key_and_no_other() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/host-device.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let headed: Vec<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+        assert_eq!(headed, KEYS);
+        let examples = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let devices: Vec<DeviceKey> = examples.map(|example| device(example).unwrap()).collect();
+        let (eni, sf) = ("0000:00:06.0".parse().unwrap(), AuxName("mlx5_core.sf.4".into()));
+        assert_eq!(devices, [DeviceKey::Pci(eni), DeviceKey::Auxiliary(sf)]);
+        // What it says of the defaults.
+        let conf = serde_json::from_str::<Wire>(r#"{"device": "eth1"}"#).unwrap().validate().unwrap();
+        assert!(conf.restore_addresses && !conf.use_interface_network && !conf.allow_default_route);
+        assert!(page.contains(&device("{}").unwrap_err()));
+    }
+
+    #[test]
     fn errors_are_the_go_plugins() {
         for (text, error) in [
             ("{}", r#"specify either "device", "hwaddr", "kernelpath" or "pciBusID""#),
