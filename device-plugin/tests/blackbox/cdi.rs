@@ -79,6 +79,57 @@ fn described(tree: &Tree) -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
+fn a_vfio_pool_to_the_byte() {
+    let tree = node();
+    tree.existing("0000:3b:02.3").noiommu_group(9);
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let _daemon = start(&tree, THREE);
+    kubelet.until("three pools", LIMIT, three).unwrap();
+    let file = cdi_dir(&tree).join("sriov-dp-intel.com-net-pci-vfio_vf.yaml");
+    assert_eq!(
+        std::fs::read_to_string(file).unwrap(),
+        r#"---
+cdiVersion: "0.5.0"
+devices:
+- containerEdits:
+    deviceNodes:
+    - hostPath: "/dev/vfio/vfio"
+      path: "/dev/vfio/vfio"
+      permissions: "rw"
+    - hostPath: "/dev/vfio/52"
+      path: "/dev/vfio/52"
+      permissions: "rw"
+  name: "0000:3b:02.2"
+- containerEdits:
+    deviceNodes:
+    - hostPath: "/dev/vfio/vfio"
+      path: "/dev/vfio/vfio"
+      permissions: "rw"
+    - hostPath: "/dev/vfio/noiommu-9"
+      path: "/dev/vfio/9"
+      permissions: "rw"
+  name: "0000:3b:02.3"
+kind: "intel.com/net-pci"
+"#
+    );
+    let pod = Pod::new("default", "pod").container("app", &[("intel.com/vfio_vf", 2)]);
+    let given = kubelet.admit(&pod).unwrap().remove(0).response;
+    let names = ["intel.com/net-pci=0000:3b:02.2", "intel.com/net-pci=0000:3b:02.3"];
+    let annotation = ("cdi.k8s.io/intel.com_net-pci_vfio_vf".to_owned(), names.join(","));
+    assert_eq!(given.annotations.into_iter().collect::<Vec<_>>(), [annotation]);
+    assert_eq!(given.cdi_devices.into_iter().map(|device| device.name).collect::<Vec<_>>(), names);
+    // The rest is as without CDI.
+    assert_eq!(given.envs["PCIDEVICE_INTEL_COM_VFIO_VF"], "0000:3b:02.2,0000:3b:02.3");
+    assert_eq!(
+        given.envs["PCIDEVICE_INTEL_COM_VFIO_VF_INFO"],
+        concat!(
+            r#"{"0000:3b:02.2":{"generic":{"deviceID":"0000:3b:02.2"},"vfio":{"dev-mount":"/dev/vfio/52","mount":"/dev/vfio/vfio"}},"#,
+            r#""0000:3b:02.3":{"generic":{"deviceID":"0000:3b:02.3"},"vfio":{"dev-mount":"/dev/vfio/9","mount":"/dev/vfio/vfio"}}}"#
+        )
+    );
+}
+
+#[test]
 fn three_pools_of_one_class_in_one_container() {
     let tree = node();
     let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();

@@ -19,6 +19,7 @@ mod daemon;
 mod deploy;
 mod discovery;
 mod drivers;
+mod exits;
 mod kubelet_side;
 mod left_behind;
 mod lifecycle;
