@@ -76,6 +76,10 @@ pub enum Output {
 
 /// Where everything is.
 #[derive(Args, Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line, and none implies another"
+)]
 pub struct Options {
     /// The pools, as JSON
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/pcidp/config.json")]

@@ -36,7 +36,7 @@ pub(super) fn clear_dead(dir: &Path, resource: &Resource, ours: &str) {
             match fs::remove_file(&socket) {
                 Ok(()) => tracing::debug!("removed {}, which was left there", socket.display()),
                 Err(error) => {
-                    tracing::warn!("cannot remove {}, which was left there: {error}", socket.display())
+                    tracing::warn!("cannot remove {}, which was left there: {error}", socket.display());
                 }
             }
         }

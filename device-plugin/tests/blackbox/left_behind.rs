@@ -12,6 +12,7 @@ use testkit::pod::Pod;
 use testkit::sysfs::Tree;
 
 use crate::daemon::{Daemon, LIMIT, command, kubelet_root, node};
+use crate::metrics;
 
 const CONFIG: &str = r#"{"resourceList":[{"resourceName":"dpdk","selectors":{"drivers":["vfio-pci"]}},
         {"resourceName":"net","selectors":{"pfNames":["ens1f0#0-1"]}}]}"#;
@@ -76,8 +77,10 @@ fn a_lost_del_is_made_good_at_start_and_a_living_pods_device_is_not_touched() {
     let alive = record("c2", "alive", SECOND, &pod.path());
     write(&store, &dead);
     write(&store, &alive);
-    let mut daemon = Daemon::start(&tree, CONFIG);
+    let mut daemon = metrics::start(&tree, CONFIG);
     daemon.says("put back what a pod left");
+    let counted = r#"sriovdp_reconciler_actions_total{action="restored"} 1"#;
+    metrics::until(&tree, "GET /metrics", |_, text| text.contains(counted));
     // It is put back before the kubelet hears of any pool.
     let state = kubelet.until("both", LIMIT, |state| state.has(DPDK, 2)).unwrap();
     assert!(state.refusals.is_empty());

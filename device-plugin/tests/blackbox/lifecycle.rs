@@ -100,7 +100,7 @@ fn the_device_info_of_a_pod_outlives_the_daemon() {
     assert_eq!(names(&crate::daemon::devinfo(&tree)), files);
 }
 
-/// As a DaemonSet with a surge does it: the new one is there before the old one is told to go.
+/// As a `DaemonSet` with a surge does it: the new one is there before the old one is told to go.
 #[test]
 fn a_rolling_restart_refuses_no_pod() {
     for registry in [true, false] {
