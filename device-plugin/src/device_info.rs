@@ -141,7 +141,7 @@ impl Host {
         cdi.replace(&pool.config, devices.collect())
     }
 
-    /// As [`Host::specify`], but without devices there is no file either.
+    /// As [`Host::specify`], but without devices there is no file either: a specification must have one.
     pub fn specify_or_remove(&self, pool: &Pool) -> Result<(), CdiError> {
         match &self.cdi {
             Some(cdi) if pool.devices.is_empty() => {

@@ -46,10 +46,11 @@ impl Fronts {
         errors.extend(self.clear_away(pools, holds).err());
         // Nothing waits until every pool that is shown has its new list: else a device could be allocated from the pool
         // that it has left after another one has it.
-        for pool in pools {
-            if let Some(front) = self.open.get(&pool.config.resource) {
-                errors.extend(update(front, pool, &self.host).err());
-            }
+        // What loses a device comes first: no two CDI files should have it, not even for a moment.
+        let shown = pools.iter().filter_map(|pool| Some((self.open.get(&pool.config.resource)?, pool)));
+        let (losing, others): (Vec<_>, Vec<_>) = shown.partition(loses);
+        for (front, pool) in losing.into_iter().chain(others) {
+            errors.extend(update(front, pool, &self.host).err());
         }
         for pool in pools {
             if !pool.devices.is_empty() && !self.open.contains_key(&pool.config.resource) {
@@ -126,13 +127,19 @@ impl Fronts {
     }
 }
 
+/// Whether a device that is shown is not in the pool any more.
+fn loses((front, pool): &(&watch::Sender<Arc<Pool>>, &Arc<Pool>)) -> bool {
+    let before = front.borrow();
+    !Arc::ptr_eq(&before, pool) && before.devices.iter().any(|device| !pool.has(&device.id()))
+}
+
 /// The kubelet hears of it only where its list is another one; whoever allocates has the newest in any case.
 fn update(front: &watch::Sender<Arc<Pool>>, pool: &Arc<Pool>, host: &Host) -> Result<(), Error> {
     let before = front.borrow().clone();
     if Arc::ptr_eq(&before, pool) {
         return Ok(());
     }
-    let specified = host.specify(pool);
+    let specified = host.specify_or_remove(pool);
     front.send_if_modified(|shown| {
         *shown = pool.clone();
         !pool.lists_as(&before)

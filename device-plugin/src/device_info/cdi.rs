@@ -183,6 +183,7 @@ pub fn is_vendor(text: &str) -> bool {
 fn remove(path: &Path) {
     match fs::remove_file(path) {
         Ok(()) => tracing::debug!("removed {}, which no pool has", path.display()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!("cannot remove {}: {error}", path.display()),
     }
 }

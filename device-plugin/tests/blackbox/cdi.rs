@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use testkit::kubelet::Kubelet;
+use testkit::kubelet::{Kubelet, State};
 use testkit::manifests;
 use testkit::pod::Pod;
 use testkit::sysfs::Tree;
 
+use crate::alive::{lists, often};
 use crate::daemon::{Daemon, LIMIT, command, kubelet_root, names, node};
 use crate::pools::{THREE, three};
+use crate::reload::pools;
 
 fn cdi_dir(tree: &Tree) -> PathBuf {
     tree.root().join("run/cdi")
@@ -211,4 +213,36 @@ fn what_cdi_cannot_name_ends_the_process() {
     let (status, said) = start(&tree, THREE).end();
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("is --cdi-dir writable?"), "{said}");
+}
+
+#[test]
+fn the_files_follow_the_pools_and_no_device_is_in_two() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let mut command = often(&tree, &pools(&[("a", "0"), ("b", "1-2"), ("c", "3")]));
+    command.arg("--use-cdi").arg("--cdi-dir").arg(cdi_dir(&tree));
+    let _daemon = Daemon::spawn(command);
+    kubelet.until("the pools", LIMIT, |state| state.has("intel.com/b", 2)).unwrap();
+    let pod = Pod::new("default", "holder").container("app", &[("intel.com/b", 1)]);
+    assert_eq!(kubelet.admit(&pod).unwrap()[0].devices, ["0000:3b:02.1"]);
+    // `b` is no more, and `c` has nothing; a container of the pod may still be started again.
+    tree.remove("0000:3b:02.3");
+    tree.write("config.json", &pools(&[("a", "0-2"), ("c", "3")]));
+    let moved = |state: &State| state.has("intel.com/a", 2) && lists(state, "intel.com/c") == (0, 0);
+    kubelet.until("the moves", LIMIT, moved).unwrap();
+    let (a, b) = ("sriov-dp-intel.com-net-pci-a.yaml", "sriov-dp-intel.com-net-pci-b.yaml");
+    assert_eq!(names(&cdi_dir(&tree)), [a, b]);
+    assert_eq!(specified(&tree, a), ["0000:3b:02.0", "0000:3b:02.2"]);
+    assert_eq!(specified(&tree, b), ["0000:3b:02.1"]);
+    assert!(kubelet.delete(&pod));
+    kubelet.until("the end of the pod", LIMIT, |state| state.has("intel.com/a", 3)).unwrap();
+    assert_eq!(names(&cdi_dir(&tree)), [a]);
+    assert_eq!(specified(&tree, a), ["0000:3b:02.0", "0000:3b:02.1", "0000:3b:02.2"]);
+}
+
+/// The devices of a specification.
+fn specified(tree: &Tree, file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(cdi_dir(tree).join(file)).unwrap();
+    let names = text.lines().filter_map(|line| line.strip_prefix("  name: "));
+    names.map(|name| name.trim_matches('"').to_owned()).collect()
 }

@@ -22,6 +22,17 @@ fn what_is_none() {
 }
 
 #[test]
+fn every_head_of_one_is_read_or_refused() {
+    let whole = b"add@/devices/x\0ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=net\0SEQNUM=7\0";
+    for end in 0..whole.len() {
+        if let Some(event) = Uevent::parse(&whole[..end]) {
+            assert_eq!((event.action, event.path), ("add", "/devices/x"));
+            assert!("net".starts_with(event.subsystem), "{}", event.subsystem);
+        }
+    }
+}
+
+#[test]
 fn what_comes_before_a_bad_line_counts() {
     let event = Uevent::parse(b"add@/x\0SUBSYSTEM=net\0NAME=\xff\0").unwrap();
     assert_eq!(event.subsystem, "net");
