@@ -209,3 +209,23 @@ fn a_directory_that_cannot_be_written_is_named() {
     let error = host(&tree).publish(&pool, &grant).unwrap_err();
     assert!(error.to_string().contains("0000:3b:02.0: cannot write its device-info file"), "{error}");
 }
+
+#[tokio::test]
+async fn a_kept_device_that_is_asked_for_raises_a_doubt() {
+    let tree = node();
+    let (host, id) = (host(&tree), VF.parse().unwrap());
+    let doubted = async || {
+        let soon = std::time::Duration::ZERO;
+        tokio::time::timeout(soon, host.grants.doubted()).await.is_ok()
+    };
+    let mut pool = pool(&tree, r#""selectors":{}"#);
+    host.prepare(&pool, &ids(&["0000:3b:02.7"])).unwrap_err();
+    assert!(!doubted().await, "it was never there");
+    // As after another configuration: it is here for its holder alone.
+    let config =
+        Config::parse(br#"{"resourceList":[{"resourceName":"x","selectors":{"vendors":["15b3"]}}]}"#, "a.b");
+    pool.config = std::sync::Arc::new(config.unwrap().pools.remove(0));
+    pool.kept.insert(id);
+    host.prepare(&pool, &ids(&[VF])).unwrap_err();
+    assert!(doubted().await);
+}
