@@ -55,3 +55,27 @@ fn a_del_killed_anywhere_is_finished_by_the_next() {
         assert_eq!(node.records(), [""; 0], "before call {before} of {:?}", trace.calls);
     }
 }
+
+/// GC of a network none of whose attachments is valid. What was not recorded yet is no attachment: its draft is for the next.
+#[test]
+fn an_add_or_del_killed_anywhere_is_undone_by_gc() {
+    let unwanted = conf(&[("ipam", json!({"type": "lease"})), ("cni.dev/valid-attachments", json!([]))]);
+    for command in ["ADD", "DEL"] {
+        for before in 0..boundaries(command) {
+            let node = Node::new();
+            let nic = node.nic();
+            if command == "DEL" {
+                assert_eq!(killed(&node, "ADD", None).code, Some(0));
+            }
+            let trace = killed(&node, command, Some(before));
+            assert!(trace.killed, "{command} {before}: {trace:?}");
+            let told = format!("{command} before call {before} of {:?}", trace.calls);
+            let collected = node.call("GC", &unwanted);
+            assert!(collected.ok(), "{told}: {collected:?}");
+            assert_eq!(node.nic(), nic, "{told}");
+            let mut left = node.records();
+            left.retain(|path| !path.ends_with(".new"));
+            assert_eq!(left, [""; 0], "{told}");
+        }
+    }
+}
