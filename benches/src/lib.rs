@@ -1,4 +1,8 @@
-//! What the benches say of their measurements: percentiles, and ratios taken round by round.
-//! It must not measure, nor know what was measured.
+//! What the benches share: binaries run and weighed, and what is said of the measurements.
+//! It must not know what is measured.
 
 pub mod figures;
+pub mod memory;
+pub mod process;
+pub mod table;
+pub mod turns;

@@ -1,29 +1,50 @@
-//! `bench`: the release binaries and what they promise, then `host-device` beside the Go one, then the Criterion benches.
+//! `bench`: the release binaries and what they promise, then `host-device` and `sriov` beside others, then the
+//! Criterion benches.
 //! Measures nothing itself.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use anyhow::Result;
 
 use crate::cargo::build_release;
 use crate::cargo::cargo;
 use crate::cargo::run;
+use crate::cargo::target;
 
 pub(crate) mod promise;
+mod sriov;
 
-pub(crate) fn all() -> Result<ExitCode> {
+/// `bench sriov`: that comparison alone.
+pub(crate) fn sriov(others: &[&str]) -> Result<ExitCode> {
+    let others: Vec<(String, PathBuf)> = others.iter().map(|other| named(other)).collect::<Result<_>>()?;
+    run(cargo().args(["build", "--release", "--package", "sriov"]))?;
+    sriov::beside(&target().join("release"), &others)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `others`: more `sriov` binaries to compare ours with, as `NAME=PATH`. The Go one is packaged nowhere.
+pub(crate) fn all(others: &[&str]) -> Result<ExitCode> {
+    let others: Vec<(String, PathBuf)> = others.iter().map(|other| named(other)).collect::<Result<_>>()?;
     let go = testbed::peer_host_device()?;
     let release = build_release()?;
     println!();
     let kept = promise::all_kept(&release)?;
 
     beside(&release, &go)?;
+    sriov::beside(&release, &others)?;
     run(cargo().args(["bench", "--package", "benches", "--bench", "scan_and_select"]))?;
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn named(other: &str) -> Result<(String, PathBuf)> {
+    let (name, path) = other.split_once('=').context("wanted an sriov binary as NAME=PATH")?;
+    Ok((name.to_owned(), path.into()))
 }
 
 /// As root, for it makes network namespaces. A development build will do: of its own work only the making of one message is

@@ -19,7 +19,8 @@ usage: cargo xtask COMMAND
   demo              a story: pods get real VFs on an emulated node
   test              every test: unit, doc, and end to end on the emulated node
   ci                formatting and lints, then what `test` runs
-  bench             the benches, beside the Go programs
+  bench [NAME=PATH] the benches, beside the Go programs; NAME=PATH is another sriov binary to compare ours with
+  bench sriov ...   that comparison alone
   build             the release binaries, in target/release, and whether they are what they promise
   node JOB [FILTER] boot the emulated node and run one of the guest's jobs, such as `smoke`;
                     with FILTER, only cases whose name contains it
@@ -46,7 +47,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["demo"] => node::demo(),
         ["test"] => check::test(),
         ["ci"] => check::ci(),
-        ["bench"] => bench::all(),
+        ["bench", "sriov", others @ ..] => bench::sriov(others),
+        ["bench", others @ ..] => bench::all(others),
         ["build"] => cargo::release(),
         ["node", job] => node::run(job, None),
         ["node", job, filter] => node::run(job, Some(filter)),

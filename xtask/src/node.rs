@@ -1,8 +1,11 @@
 //! Boots the emulated node for a job and shows what comes out of it.
 
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use anyhow::Result;
 use anyhow::anyhow;
 use testbed::Event;
@@ -34,6 +37,14 @@ impl Rig {
             let image = image.join().map_err(|_| anyhow!("preparing the node panicked"))?;
             Ok(Self { image: image?, share: share? })
         })
+    }
+
+    /// Gives the node one more program, as `/share/NAME`.
+    pub(crate) fn add(&self, program: &Path, name: &str) -> Result<()> {
+        let to = self.share.path().join(name);
+        fs::create_dir_all(to.parent().unwrap_or(self.share.path()))?;
+        fs::copy(program, &to).with_context(|| format!("cannot copy {} for the node", program.display()))?;
+        Ok(())
     }
 
     /// Runs one job, handing each event to `show` as it comes.

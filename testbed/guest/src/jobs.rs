@@ -16,6 +16,7 @@ use crate::report;
 use crate::report::Outcome;
 
 mod alive;
+mod bench_sriov;
 mod demo;
 mod device_plugin;
 mod host_device;
@@ -28,6 +29,7 @@ type Job = fn(&mut Cases) -> Result<()>;
 
 const JOBS: &[(&str, Job)] = &[
     ("alive", alive::run),
+    ("bench-sriov", bench_sriov::run),
     ("demo", demo::run),
     ("device-plugin", device_plugin::run),
     ("host-device", host_device::run),
@@ -91,6 +93,13 @@ impl Cases {
     /// Whether the filter lets this case through; asked before an expensive set-up for one case alone.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.filter.as_ref().is_none_or(|filter| format!("{}/{name}", self.job).contains(filter))
+    }
+
+    /// Runs a case that takes too long for every day: only where the filter is there and lets it through.
+    pub(crate) fn run_if_asked<D: Detail>(&mut self, name: &str, body: impl FnOnce() -> Result<D>) {
+        if self.filter.is_some() {
+            self.run(name, body);
+        }
     }
 
     /// Reports a fact that nothing is asserted of.

@@ -17,7 +17,7 @@ use benches::figures::{percentile, ratio};
 use netlink::Netns;
 use testkit::netns::Namespace;
 
-mod memory;
+
 mod node;
 mod subject;
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::json;
 use testkit::runtime::Invocation;
 
-use crate::memory::{Peak, Watched};
+use benches::memory::{Peak, Watched};
 use crate::node::{IN_POD, Lane};
 
 /// What is measured, in this order. VERSION does nothing, so that it tells what starting and ending a process costs.

@@ -22,6 +22,9 @@ use crate::host::PF1;
 use crate::host::Pf;
 use crate::host::ip;
 
+mod bind;
+mod del;
+mod interleaved;
 mod kills;
 mod mac;
 mod netconf;
@@ -67,7 +70,10 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
     cases.run("a-lost-pods-vf-is-put-back-first", || lost_pod(&bench));
     cases.run("a-vfio-vf-stays-and-is-configured", || vfio(&bench));
     netconf::run(cases, &bench);
+    bind::run(cases, &bench);
+    del::run(cases, &bench);
     upkeep::run(cases, &bench);
+    interleaved::run(cases, &bench);
     kills::run(cases, &bench);
     Ok(())
 }

@@ -14,28 +14,28 @@ use nix::unistd::Pid;
 
 /// What a process took, in KiB.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Peak {
+pub struct Peak {
     /// `VmHWM`: with the pages of its program, which every process of that program has in common.
-    pub(crate) resident: u32,
+    pub resident: u32,
     /// `RssAnon`: what is its own.
-    pub(crate) own: u32,
+    pub own: u32,
 }
 
 /// A process that will stop right before its end.
-pub(crate) struct Watched {
+pub struct Watched {
     pid: Pid,
 }
 
 impl Watched {
     /// Watches a process that has not ended yet.
-    pub(crate) fn seize(child: &Child) -> Result<Self> {
+    pub fn seize(child: &Child) -> Result<Self> {
         let pid = Pid::from_raw(i32::try_from(child.id())?);
         ptrace::seize(pid, Options::PTRACE_O_TRACEEXIT).context("cannot trace; this needs root")?;
         Ok(Self { pid })
     }
 
     /// Waits for its end and reads what it took; the process is then let go.
-    pub(crate) fn peak(&self) -> Result<Peak> {
+    pub fn peak(&self) -> Result<Peak> {
         loop {
             match waitpid(self.pid, Some(WaitPidFlag::__WALL))? {
                 WaitStatus::PtraceEvent(..) => break,
