@@ -14,12 +14,13 @@ use anyhow::bail;
 use anyhow::ensure;
 
 use crate::apt;
+use crate::external;
 use crate::modules;
 use crate::phases::Phases;
 use crate::tool;
 
 /// Change it when the steps below change, so that cached kernels are built anew.
-pub(crate) const RECIPE: &str = "kernel recipe 1";
+pub(crate) const RECIPE: &str = "kernel recipe 2";
 
 /// A release of Debian's kernel, such as `6.12.95+deb12-amd64`.
 pub(crate) struct Release(pub(crate) String);
@@ -33,7 +34,7 @@ impl Release {
         Ok(parse_release(&String::from_utf8_lossy(&output.stdout)).map(Self))
     }
 
-    /// The packages that a kernel, its modules and `igb_uio` take.
+    /// The packages that a kernel, its modules and the external ones take.
     fn packages(&self) -> Vec<String> {
         let release = &self.0;
         let version = release.strip_suffix("-amd64").unwrap_or(release);
@@ -43,7 +44,14 @@ impl Release {
             format!("linux-headers-{version}-common"),
             format!("linux-kbuild-{version}"),
             "dpdk-kmods-dkms".to_owned(),
+            self.source_package(),
         ]
+    }
+
+    /// The sources of this kernel or of a later fix of it, `linux-source-6.12`: Debian keeps one a series.
+    fn source_package(&self) -> String {
+        let series: Vec<&str> = self.0.split('.').take(2).collect();
+        format!("linux-source-{}", series.join("."))
     }
 }
 
@@ -83,8 +91,8 @@ impl Kernel {
             let image = fs::read(&packed).with_context(|| format!("no {}", packed.display()))?;
             Ok(fs::write(folder.join("vmlinux"), extract(&image)?)?)
         })?;
-        let igb_uio = phases.run("kernel: compile igb_uio", || modules::build_igb_uio(&tree, release))?;
-        phases.run("kernel: modules", || modules::pack(&tree, release, &igb_uio, folder))?;
+        let built = phases.run("kernel: compile modules", || external::build(&tree, release))?;
+        phases.run("kernel: modules", || modules::pack(&tree, release, &built, folder))?;
         fs::remove_dir_all(&work).context("cannot remove the unpacked packages")
     }
 }
@@ -133,6 +141,11 @@ mod tests {
         let depends = "linux-image-amd64\n  Depends: linux-image-6.12.95+deb12-amd64\n";
         assert_eq!(parse_release(depends).as_deref(), Some("6.12.95+deb12-amd64"));
         assert_eq!(parse_release(""), None);
+    }
+
+    #[test]
+    fn sources_are_named_by_the_series() {
+        assert_eq!(Release("6.12.95+deb12-amd64".to_owned()).source_package(), "linux-source-6.12");
     }
 
     #[test]

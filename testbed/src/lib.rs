@@ -20,6 +20,7 @@ mod cache;
 mod cpio;
 mod digest;
 mod event;
+mod external;
 mod image;
 mod initramfs;
 mod kernel;

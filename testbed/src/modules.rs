@@ -1,5 +1,5 @@
-//! Kernel modules: which ones the node has, in what order they load, and the one that Debian does not build.
-//! Only files: loading them is the guest's business.
+//! Kernel modules: which ones the node has, and in what order they load.
+//! Only files: loading them is the guest's business. Those that Debian does not build come from `external`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,6 +45,10 @@ pub(crate) const NODE: &[&str] = &[
     "act_mirred",
     "cls_u32",
     "br_netfilter",
+    "bonding",
+    "team",
+    "team_mode_roundrobin",
+    "openvswitch",
     "ip_tables",
     "iptable_nat",
     "iptable_filter",
@@ -68,47 +72,15 @@ pub(crate) const NODE: &[&str] = &[
     "vhost_vdpa",
     "virtio_vdpa",
     "vhost_net",
+    // What the external netdevsim and vdpa_sim need.
+    "psample",
+    "vhost_iotlb",
     "loop",
 ];
 
-/// Compiles `igb_uio` for the kernel whose headers, builder and dpdk-kmods are unpacked in `tree`.
-pub(crate) fn build_igb_uio(tree: &Path, release: &Release) -> Result<PathBuf> {
-    let tree = fs::canonicalize(tree)?;
-    let sources = tree.join("usr/src");
-    let headers = sources.join(format!("linux-headers-{}", release.0));
-    // The headers' only Makefile line includes the common ones by an absolute path; point it at where they are.
-    let makefile = headers.join("Makefile");
-    let text = fs::read_to_string(&makefile).with_context(|| format!("no {}", makefile.display()))?;
-    fs::write(&makefile, text.replace("include /usr/src", &format!("include {}", sources.display())))?;
-
-    let kmods = fs::read_dir(&sources)?.filter_map(Result::ok).map(|entry| entry.path());
-    let kmods = kmods.into_iter().find(|path| path.to_string_lossy().contains("/dpdk-kmods-"));
-    let kmods = kmods.context("dpdk-kmods-dkms holds no dpdk-kmods folder")?;
-    let mut make = Command::new("make");
-    make.arg("-C").arg(&headers).arg(format!("M={}", kmods.display()));
-    // Else pahole is wanted, for type information that nobody reads here.
-    tool::run(make.args(["CONFIG_DEBUG_INFO_BTF_MODULES=", "CC=gcc-12", "modules"]))?;
-    let built = find(&kmods, "igb_uio.ko")?.context("make ended well and left no igb_uio.ko")?;
-    tool::run(Command::new("strip").arg("--strip-debug").arg(&built))?;
-    Ok(built)
-}
-
-fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() && !path.is_symlink() {
-            if let Some(found) = find(&path, name)? {
-                return Ok(Some(found));
-            }
-        } else if path.file_name().is_some_and(|of| of == name) {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
-}
-
-/// Writes `folder/boot/NN-NAME.ko` and `folder/modules.sqfs` from the kernel package unpacked in `tree`.
-pub(crate) fn pack(tree: &Path, release: &Release, igb_uio: &Path, folder: &Path) -> Result<()> {
+/// Writes `folder/boot/NN-NAME.ko` and `folder/modules.sqfs` from the kernel package unpacked in `tree`,
+/// with the modules in `external` beside the kernel's own.
+pub(crate) fn pack(tree: &Path, release: &Release, external: &[PathBuf], folder: &Path) -> Result<()> {
     let release = &release.0;
     let source = tree.join("lib/modules").join(release);
     tool::run(Command::new("depmod").arg("-b").arg(tree).arg(release))?;
@@ -126,8 +98,11 @@ pub(crate) fn pack(tree: &Path, release: &Release, igb_uio: &Path, folder: &Path
     }
     // Unpacked here once: xz is slow under emulation. All in one call, for xz takes longer to start than to unpack.
     tool::run(Command::new("xz").arg("-dq").args(packed.iter().filter(|file| is_packed(file))))?;
-    fs::create_dir_all(target.join("extra"))?;
-    fs::copy(igb_uio, target.join("extra/igb_uio.ko"))?;
+    let extra = target.join("extra");
+    fs::create_dir_all(&extra)?;
+    for module in external {
+        fs::copy(module, extra.join(module.file_name().context("a module has a name")?))?;
+    }
     for entry in fs::read_dir(&source)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

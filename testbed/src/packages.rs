@@ -36,8 +36,8 @@ const PACKAGES: &[Package] = &[
     package("kmod", "reads which kernel module needs which"),
     package("xz-utils", "unpacks kernel modules"),
     package("zstd", "unpacks the kernel"),
-    package("gcc-12", "compiles the igb_uio module for the node's kernel"),
-    package("make", "compiles the igb_uio module for the node's kernel"),
+    package("gcc-12", "compiles kernel modules for the node's kernel"),
+    package("make", "compiles kernel modules for the node's kernel"),
     package("libelf1", "the kernel's module builder links with it"),
 ];
 

@@ -105,7 +105,8 @@ pub(crate) fn list(config: &Value) -> Result<String> {
     host::output(Command::new(program("sriovdp")).args(["--log-level=error", "list"]))
 }
 
-fn write_config(config: &Value) -> Result<()> {
+/// Writes the configuration where the `ConfigMap` would be mounted.
+pub(crate) fn write_config(config: &Value) -> Result<()> {
     fs::create_dir_all("/etc/pcidp")?;
     fs::write(CONFIG, config.to_string()).with_context(|| format!("cannot write {CONFIG}"))
 }

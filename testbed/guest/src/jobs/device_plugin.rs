@@ -21,6 +21,9 @@ use crate::host::PF0;
 use crate::host::PF1;
 use crate::host::Pf;
 
+mod routes;
+mod simulated;
+
 /// Device ids and their NUMA nodes.
 type Pool = BTreeMap<String, i64>;
 
@@ -60,7 +63,11 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
         Ok(())
     });
     cases.run("explain-says-why-the-range-is-empty", || explained(&pf0.vf(0)?));
-    cluster.stop()
+    cluster.stop()?;
+    pf0.remove_vfs()?;
+    pf1.remove_vfs()?;
+    routes::run(cases)?;
+    simulated::run(cases)
 }
 
 /// The functions that `lspci` shows with these ids, of which sysfs names this driver, with sysfs' NUMA node.
