@@ -75,16 +75,21 @@ fn print_list(options: &Options, output: Output) -> Result<ExitCode, Error> {
 }
 
 fn print_explanation(options: &Options, asked: Option<&str>, output: Output) -> Result<ExitCode, Error> {
-    let config = config(options)?;
-    let (snapshot, pools) = daemon::pools_of(options, config.as_ref())?;
+    let pod = asked.and_then(|asked| asked.parse::<Asked>().ok());
+    let shown = config(options).and_then(|config| daemon::pools_of(options, config.as_ref()));
+    let (snapshot, pools) = match (shown, &pod) {
+        // The daemon serves on with the last configuration that was sound, and answers for a pod.
+        (Err(error), Some(pod)) => {
+            tracing::warn!("{error}");
+            return print_pod(options, pod, output);
+        }
+        (shown, _) => shown?,
+    };
     let names = |ids: &_| Names::of(options.pci_ids.as_deref(), ids);
-    let explanations = match explain::explain(&snapshot, &pools, asked, names) {
+    let explanations = match (explain::explain(&snapshot, &pools, asked, names), &pod) {
         // Neither a device nor a pool: a pod, of which the running daemon knows.
-        Err(unknown) => match asked.map(str::parse::<Asked>) {
-            Some(Ok(pod)) => return print_pod(options, &pod, output),
-            _ => return Err(unknown.into()),
-        },
-        explained => explained?,
+        (Err(_), Some(pod)) => return print_pod(options, pod, output),
+        (explained, _) => explained?,
     };
     print(&match output {
         Output::Text => explain::text(&explanations),

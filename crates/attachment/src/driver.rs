@@ -1,10 +1,11 @@
 //! Which driver a PCI function has, changed by way of sysfs: for the pod, and back. Nothing else here writes to sysfs.
 //! It must not load a module, nor decide which driver is wanted.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::PathBuf;
 
-use pci::{PciAddress, Sysfs};
+use pci::{IommuGroup, PciAddress, Sysfs};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -43,9 +44,26 @@ pub(crate) fn bind(host: &Host, function: PciAddress, driver: &str) -> Result<()
     put(&host.sysfs, function, &wanted)
 }
 
-/// Gives the function back to the driver that it had.
+/// Gives the function back to the driver that it had. Refuses while a process has it open: VFIO lets go of a function when
+/// its last user has closed it, and waits for that beyond the reach of any signal (`vfio_unregister_group_dev`,
+/// `drivers/vfio/vfio_main.c` of Linux 6.12).
 pub(crate) fn restore(host: &Host, function: PciAddress, before: &DriverBefore) -> Result<(), Error> {
-    put(&host.sysfs, function, before)
+    let found = host.sysfs.function(function)?;
+    match found.iommu_group.filter(|_| found.driver != before.driver) {
+        Some(group) if is_open(&host.sysfs, &group) => Err(Error::InUse { function, group: group.number }),
+        _ => put(&host.sysfs, function, before),
+    }
+}
+
+/// Whether a process has the group's node open: the kernel opens it for one at a time (`vfio_group_fops_open`,
+/// drivers/vfio/group.c). What cannot be opened for another reason cannot be told.
+fn is_open(sysfs: &Sysfs, group: &IommuGroup) -> bool {
+    let prefix = if group.noiommu { "noiommu-" } else { "" };
+    // A tree of files has no device nodes.
+    let node =
+        sysfs.root().parent().unwrap_or(sysfs.root()).join(format!("dev/vfio/{prefix}{}", group.number));
+    let opened = OpenOptions::new().read(true).write(true).open(node);
+    opened.is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
 }
 
 fn put(sysfs: &Sysfs, function: PciAddress, wanted: &DriverBefore) -> Result<(), Error> {

@@ -83,6 +83,14 @@ pub enum Error {
         /// The one that it has.
         found: Option<String>,
     },
+    /// To take it from its driver would wait for whoever has it open, without end.
+    #[error("{function}: a process has /dev/vfio/{group} open; it is put back when that process has ended")]
+    InUse {
+        /// The function.
+        function: PciAddress,
+        /// Its IOMMU group.
+        group: u32,
+    },
     /// A state file cannot be read or written.
     #[error("cannot {action} {path}: {source}")]
     State {

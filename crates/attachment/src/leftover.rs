@@ -96,7 +96,14 @@ pub fn survey(store: &Store, host: &mut Host) -> Result<(Vec<Leftover>, Vec<Erro
     let mut listing = store.listing()?;
     let mut found = Vec::with_capacity(listing.records.len());
     for record in listing.records {
-        let claim = store.claim(&record.device)?;
+        // One file that cannot be read keeps no other attachment from being looked at, and this one from being touched.
+        let claim = match store.claim(&record.device) {
+            Ok(claim) => claim,
+            Err(error) => {
+                listing.odd.push(error);
+                continue;
+            }
+        };
         let claimed = claim.is_some_and(|claim| is_ours(&record, &claim));
         if claimed {
             listing.claimed.remove(&record.device);
@@ -104,7 +111,10 @@ pub fn survey(store: &Store, host: &mut Host) -> Result<(Vec<Leftover>, Vec<Erro
         found.push(Leftover::of(host, record, claimed));
     }
     for device in listing.claimed {
-        found.extend(alone(store, host, &device)?);
+        match alone(store, host, &device) {
+            Ok(claim) => found.extend(claim),
+            Err(error) => listing.odd.push(error),
+        }
     }
     Ok((found, listing.odd))
 }

@@ -33,15 +33,19 @@ pub(crate) fn restore(host: &mut Host, store: Option<&Store>, record: &Record) -
     }
     // The move is the last step of every plan, so that the link is home before anything else is put back on it.
     let mut home = None;
-    let mut at_pf = None;
+    let (mut at_pf, mut pf_stuck) = (None, false);
     for undo in record.undo.iter().rev() {
         match (undo, record.pf, store) {
-            (Undo::Vf(_) | Undo::Mac(_), Some(pf), Some(store)) if at_pf.is_none() => match store.lock_pf(pf)
-            {
-                Ok(lock) => at_pf = Some(lock),
-                // Who holds it that long has stopped; what the pod had must not wait for that.
-                Err(error) => restored.errors.push(error),
-            },
+            (Undo::Vf(_) | Undo::Mac(_), Some(pf), Some(store)) if at_pf.is_none() && !pf_stuck => {
+                match store.lock_pf(pf) {
+                    Ok(lock) => at_pf = Some(lock),
+                    // Who holds it that long has stopped; what the pod had must not wait for that, nor again for the next.
+                    Err(error) => {
+                        pf_stuck = true;
+                        restored.errors.push(error);
+                    }
+                }
+            }
             (Undo::Vf(_) | Undo::Mac(_), ..) => {}
             _ => at_pf = None,
         }

@@ -74,7 +74,16 @@ impl Function {
 
     /// True for the drivers that hand a function to a userspace program and leave no network device.
     pub fn is_userspace_bound(&self) -> bool {
-        matches!(self.driver.as_deref(), Some("vfio-pci" | "uio_pci_generic" | "igb_uio"))
+        self.is_on_vfio() || matches!(self.driver.as_deref(), Some("uio_pci_generic" | "igb_uio"))
+    }
+
+    /// True for `vfio-pci` and the vendors' variants of it, such as `mlx5_vfio_pci`; whatever its name, a driver that leaves a
+    /// VFIO device and a group is one. Kernels before 6.0 have no `vfio-dev`.
+    pub fn is_on_vfio(&self) -> bool {
+        let made_both = self.vfio_dev.is_some() && self.iommu_group.is_some();
+        self.driver
+            .as_deref()
+            .is_some_and(|driver| driver == "vfio-pci" || driver.ends_with("_vfio_pci") || made_both)
     }
 
     /// The PF's address, for a VF.

@@ -82,7 +82,7 @@ impl Node {
 pub(super) fn of_driver(function: &Function, vfio_cdev: bool) -> Result<Option<Part>, Error> {
     let address = function.address;
     let Some(driver) = function.driver.clone() else { return Ok(None) };
-    if is_vfio(function, &driver) {
+    if function.is_on_vfio() {
         let Some(group) = &function.iommu_group else { return Err(Error::NoGroup { address, driver }) };
         let mut part = vfio(group);
         if vfio_cdev {
@@ -99,13 +99,6 @@ pub(super) fn of_driver(function: &Function, vfio_cdev: bool) -> Result<Option<P
         return Ok(Some(Part { name: "uio", nodes: vec![node], info }));
     }
     Ok(None)
-}
-
-/// vfio-pci and the vendors' variants of it, such as `mlx5_vfio_pci`; whatever its name, a driver that leaves a VFIO device
-/// and a group is one. Kernels before 6.0 have no `vfio-dev`.
-fn is_vfio(function: &Function, driver: &str) -> bool {
-    let made_both = function.vfio_dev.is_some() && function.iommu_group.is_some();
-    driver == "vfio-pci" || driver.ends_with("_vfio_pci") || made_both
 }
 
 /// Without an IOMMU the kernel's node is `noiommu-N`; the container sees plain `N`, which DPDK tries first.

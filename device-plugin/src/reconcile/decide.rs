@@ -5,7 +5,7 @@
 //! witness: the kernel, which brought the link back to the host; another boot; or the kubelet, which gave the device to
 //! nobody or to another pod.
 
-use attachment::{End, Leftover, Life, Place, Pod};
+use attachment::{End, Leftover, Life, Place, Pod, Undo};
 
 use crate::holdings::{Holder, PodName};
 
@@ -89,6 +89,11 @@ fn is_function(leftover: &Leftover) -> bool {
     leftover.record.as_ref().is_some_and(|record| record.function.is_some())
 }
 
+fn changed_driver(leftover: &Leftover) -> bool {
+    let undo = leftover.record.as_ref().map(|record| record.undo.as_slice()).unwrap_or_default();
+    undo.iter().any(|undo| matches!(undo, Undo::Driver(_)))
+}
+
 /// Without a link the kernel is no witness.
 fn by_kubelet(leftover: &Leftover, holding: Holding<'_>, and: &dyn Fn(&str) -> String) -> (Act, String) {
     match holding {
@@ -98,6 +103,8 @@ fn by_kubelet(leftover: &Leftover, holding: Holding<'_>, and: &dyn Fn(&str) -> S
             let pod = leftover.record.as_ref().and_then(|record| record.pod.as_ref());
             let holds = |what| and(&format!("and pod {} holds the device{what}", holder.pod));
             match pod.and_then(|pod| is_same(pod, &holder.pod)) {
+                // That pod may have it open, and the kernel would wait for it: its own ADD gives the driver back first.
+                Some(false) if changed_driver(leftover) => (Act::Wait, holds(", which is another")),
                 Some(false) => (Act::Restore, holds(", which is another")),
                 Some(true) | None => (Act::Leave, holds("")),
             }

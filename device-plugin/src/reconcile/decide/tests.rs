@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use attachment::{Owner, Record, Sandbox};
+use attachment::{DriverBefore, Owner, Record, Sandbox};
 
 use super::*;
 
@@ -78,6 +78,16 @@ fn every_namespace_every_place_and_everything_that_the_kubelet_can_say() {
         assert_eq!(row(life, Holding::By(&my_uid)), rows[2], "{life:?}, by UID");
         assert_eq!(row(life, Holding::By(&other_uid)), rows[3], "{life:?}, by UID");
     }
+}
+
+#[test]
+fn a_driver_is_not_taken_from_a_pod_that_may_have_the_device_open() {
+    let before = DriverBefore { driver: Some("iavf".into()), only: None };
+    let bound = Record { undo: vec![Undo::Driver(before)], ..record(Some(("mine", "u1"))) };
+    let ended = leftover(Life::Over(End::NoPath), Place::Linkless);
+    let ended = Leftover { record: Some(bound), ..ended };
+    assert_eq!(decide(&ended, Holding::By(&named("other"))).act, Act::Wait);
+    assert_eq!(decide(&ended, Holding::Nobody).act, Act::Restore);
 }
 
 #[test]
