@@ -47,29 +47,14 @@ pub(super) fn applies(key: &str, kind: Kind) -> bool {
 
 /// The known key that is most like one that is not known, if any is: for a typing error or a forgotten plural.
 pub(super) fn nearest(unknown: &str, known: &[&'static str]) -> Option<&'static str> {
+    // One that is far too long is no typing error, and must not cost its length squared.
+    if unknown.len() > 64 {
+        return None;
+    }
     let folded = unknown.to_ascii_lowercase();
-    let (distance, key) =
-        known.iter().map(|key| (distance(&folded, &key.to_ascii_lowercase()), *key)).min()?;
+    let distance = |key: &str| strsim::osa_distance(&folded, &key.to_ascii_lowercase());
+    let (distance, key) = known.iter().map(|key| (distance(key), *key)).min()?;
     (distance <= 1 + unknown.len() / 4).then_some(key)
-}
-
-/// Levenshtein's distance, over bytes.
-fn distance(left: &str, right: &str) -> usize {
-    // A key that is far too long is no typing error, and must not cost its length squared.
-    if left.len() > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (line, a) in left.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, b) in right.bytes().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]
@@ -84,6 +69,7 @@ mod tests {
             ("PfName", Some("pfNames")),
             ("pciAdresses", Some("pciAddresses")),
             ("rdma", Some("isRdma")),
+            ("vnedosr", Some("vendors")),
             ("is_rdma", Some("isRdma")),
             ("bar", None),
             ("", None),
