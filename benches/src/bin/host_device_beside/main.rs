@@ -17,7 +17,6 @@ use benches::figures::{percentile, ratio};
 use netlink::Netns;
 use testkit::netns::Namespace;
 
-
 mod node;
 mod subject;
 

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::json;
 use testkit::runtime::Invocation;
 
-use benches::memory::{Peak, Watched};
 use crate::node::{IN_POD, Lane};
+use benches::memory::{Peak, Watched};
 
 /// What is measured, in this order. VERSION does nothing, so that it tells what starting and ending a process costs.
 pub(crate) const COMMANDS: [&str; 3] = ["VERSION", "ADD", "DEL"];
