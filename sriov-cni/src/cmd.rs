@@ -9,7 +9,7 @@ pub(crate) use status::Unavailable;
 
 use attachment::{Paths, Store};
 use cni::log::{self, Level};
-use cni::{Outcome, Plugin, Request};
+use cni::{Args, Outcome, Plugin, Request};
 use serde_json::{Map, Value};
 
 use crate::conf::{self, Logging};
@@ -36,7 +36,7 @@ impl Sriov {
 fn begin(command: &str, request: &Request) -> Request {
     let mut request = request.clone();
     conf::fold(&mut request.conf.raw);
-    if conf::is_addressless(&request.conf.raw) {
+    if is_addressless(&request) {
         request.conf.ipam = None;
     }
     let Logging { level, file, .. } = Logging::of(&request.conf.raw);
@@ -45,6 +45,12 @@ fn begin(command: &str, request: &Request) -> Request {
     }
     log::line(Level::Debug, format_args!("{command} of network {:?}", request.conf.name));
     request
+}
+
+/// Whether the network is to have no addresses. What `CNI_ARGS` has wrong is said where they are read in earnest.
+fn is_addressless(request: &Request) -> bool {
+    let args = Args::parse(&request.args, &conf::ARGS).unwrap_or_default();
+    conf::is_addressless(&request.conf.raw, &args)
 }
 
 /// An error as the runtime reads it.

@@ -80,6 +80,9 @@ impl Netconf {
         fold(&mut raw);
         let keys = Keys::new(&raw);
         let mut warnings = warning::unknown_keys(&raw);
+        let vf = vf::vf(keys, args, &mut warnings)?;
+        // The other keys of 2017 are for whoever chooses the VF as in 2017: the Go plugin of today passes over them.
+        let legacy = if vf::is_below(vf.as_ref()) { keys } else { Keys::none() };
         let vlan = vlan::vlan(keys)?;
         vlan::trunk(keys)?;
         let spoofchk = switch(keys, "spoofchk", &mut warnings)?;
@@ -93,11 +96,11 @@ impl Netconf {
             link_state: keys.text("link_state")?.map(link_state).transpose()?,
             mtu: mtu(keys)?,
             allmulti: allmulti(keys, trust)?,
-            driver: driver(keys)?,
+            driver: driver(keys, legacy)?,
         };
         let log = Logging::of(&raw);
         warnings.extend(log.odd_level.map(|found| Warning::LogLevel { found }));
-        let parsed = Self { vf: vf::vf(keys, args, &mut warnings)?, conf, ifname: ifname(keys)?, warnings };
+        let parsed = Self { vf, conf, ifname: ifname(legacy)?, warnings };
         parsed.hold_to(keys.get("strict")?.unwrap_or(false))
     }
 
@@ -169,8 +172,8 @@ fn allmulti(keys: Keys<'_>, trust: Option<bool>) -> Result<bool, ConfError> {
 }
 
 /// The one driver that makes no network device and guards the host's memory; networks of 2017 may name those that do not.
-fn driver(keys: Keys<'_>) -> Result<Option<&'static str>, ConfError> {
-    let (found, known) = match (keys.text("driver")?, keys.dpdk()?.text("dpdk_driver")?) {
+fn driver(keys: Keys<'_>, legacy: Keys<'_>) -> Result<Option<&'static str>, ConfError> {
+    let (found, known) = match (keys.text("driver")?, legacy.dpdk()?.text("dpdk_driver")?) {
         (Some(found), _) => (found, &USERSPACE[..1]),
         (None, Some(found)) => (found, &USERSPACE[..]),
         (None, None) => return Ok(None),

@@ -9,9 +9,10 @@ use cni::{Interface, Outcome, Request};
 use netlink::{IfName, Netns};
 use pci::Function;
 
+use super::is_addressless;
 use crate::cache;
 use crate::choose::choose;
-use crate::conf::{self, Conf, ConfError, Netconf};
+use crate::conf::{Conf, ConfError, Netconf};
 use crate::error::Error;
 use crate::observe::Observed;
 use crate::plan::{Binding, fits, plan, reported_mac};
@@ -81,7 +82,7 @@ fn make_plan(
         steps,
         link: moving.cloned(),
         interface,
-        inherited: Outcome { addressless: conf::is_addressless(&request.conf.raw), ..Outcome::default() },
+        inherited: Outcome { addressless: is_addressless(request), ..Outcome::default() },
         dns: None,
         announce: true,
         mtu: conf.mtu,

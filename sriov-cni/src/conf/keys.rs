@@ -91,6 +91,11 @@ impl<'a> Keys<'a> {
         Self { object: Some(object), prefix: "" }
     }
 
+    /// An object without keys.
+    pub(super) fn none() -> Self {
+        Self { object: None, prefix: "" }
+    }
+
     pub(super) fn get<T: DeserializeOwned>(self, key: &str) -> Result<Option<T>, ConfError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let wrong = |source| ConfError::Shape { key: format!("{}{key}", self.prefix), source };

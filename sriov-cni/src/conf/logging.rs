@@ -3,11 +3,12 @@
 
 use std::path::PathBuf;
 
-use cni::fold_keys;
 use cni::log::Level;
+use cni::{Args, fold_keys};
 use serde_json::{Map, Value};
 
-use super::keys;
+use super::keys::{self, Keys};
+use super::vf;
 
 /// Where a network has its lines written.
 #[derive(Debug, Eq, PartialEq)]
@@ -40,9 +41,11 @@ pub(crate) fn fold(raw: &mut Map<String, Value>) {
     }
 }
 
-/// Whether the network is one of layer 2 alone, as 2017 had it: without addresses, whatever `ipam` says.
-pub(crate) fn is_addressless(raw: &Map<String, Value>) -> bool {
-    raw.get("l2enable").and_then(Value::as_bool).unwrap_or(false)
+/// Whether the network is of 2017 and of layer 2 alone: without addresses, whatever `ipam` says. Reads keys that [`fold`] has
+/// been over.
+pub(crate) fn is_addressless(raw: &Map<String, Value>, args: &Args) -> bool {
+    let of_2017 = || vf::vf(Keys::new(raw), args, &mut Vec::new()).is_ok_and(|vf| vf::is_below(vf.as_ref()));
+    raw.get("l2enable").and_then(Value::as_bool).unwrap_or(false) && of_2017()
 }
 
 /// The name of a network of 2017, whose runtimes gave it none; `None` where it is no such network. One for all of them, so

@@ -185,7 +185,7 @@ fn one_driver_can_be_bound_for_a_pod() {
     };
     assert_eq!((of_2017("igb_uio"), of_2017("")), (Ok(Some("igb_uio")), Ok(None)));
     assert!(of_2017("ixgbevf").unwrap_err().starts_with("driver \"ixgbevf\" cannot be bound"));
-    assert_eq!(error(json!({"dpdk": true})), "dpdk: wanted an object");
+    assert!(legacy(json!({"if0": "e", "dpdk": true})).unwrap_err().ends_with("dpdk: wanted an object"));
 }
 
 #[test]
@@ -257,7 +257,41 @@ fn only_networks_of_2017_may_lack_a_name() {
     let named = |keys: Value| name_of_nameless(keys.as_object().unwrap());
     assert_eq!(named(json!({"IF0": "e"})).as_deref(), Some("sriov"));
     assert_eq!(named(json!({"deviceID": DEVICE})), None);
-    assert!(is_addressless(json!({"l2enable": true}).as_object().unwrap()));
+}
+
+#[test]
+fn a_network_without_a_pf_goes_past_all_keys_of_2017() {
+    let leftover = json!({
+        "if0": "a", "master": "b/c", "vf": "first", "if0name": "eth0", "l2enable": true, "dpdk": {"dpdk_driver": "igb_uio"},
+    });
+    for (device, because) in [
+        (json!(DEVICE), "the VF is named by its address"),
+        (Value::Null, "neither if0 nor master names a PF"),
+    ] {
+        let mut keys = leftover.clone();
+        if device.is_null() {
+            keys.as_object_mut().unwrap().retain(|key, _| key != "if0" && key != "master");
+        }
+        keys["deviceID"] = device;
+        let found = read(keys.clone(), "").unwrap();
+        assert_eq!((found.ifname, found.conf), (None, Conf::default()), "{keys}");
+        let expected = keys::LEGACY.into_iter().filter(|key| keys.get(key).is_some());
+        let expected: Vec<Warning> = expected.map(|key| Warning::PassedOver { key, because }).collect();
+        assert_eq!(found.warnings, expected, "{keys}");
+    }
+}
+
+#[test]
+fn only_networks_of_2017_go_without_addresses() {
+    let of = |keys: Value, args: &str| {
+        is_addressless(keys.as_object().unwrap(), &Args::parse(args, &ARGS).unwrap())
+    };
+    assert!(
+        of(json!({"if0": "e", "l2enable": true}), "") && of(json!({"master": "e", "l2enable": true}), "")
+    );
+    assert!(!of(json!({"if0": "e"}), "") && !of(json!({"l2enable": true}), ""));
+    assert!(!of(json!({"if0": "e", "l2enable": true, "deviceID": DEVICE}), ""));
+    assert!(!of(json!({"if0": "e", "l2enable": true}), &format!("deviceID={DEVICE}")));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use netlink::IfName;
 use pci::PciAddress;
 
 use super::error::ConfError;
-use super::keys::Keys;
+use super::keys::{Keys, LEGACY};
 use super::warning::Warning;
 
 /// How the VF is named.
@@ -34,15 +34,23 @@ pub(super) fn vf(
     args: &Args,
     warnings: &mut Vec<Warning>,
 ) -> Result<Option<VfKey>, ConfError> {
-    let below = below(keys)?;
-    let Some(address) = address(keys, args)? else {
-        warnings.extend(below.is_some().then_some(Warning::Legacy { key: "if0" }));
-        return Ok(below);
-    };
-    for key in ["if0", "master", "vf"].into_iter().filter(|key| keys.value(key).is_some()) {
-        warnings.push(Warning::PassedOver { key, because: "the VF is named by its address" });
+    let address = address(keys, args)?.map(VfKey::Address);
+    let named = address.is_some();
+    let vf = address.map_or_else(|| below(keys), |address| Ok(Some(address)))?;
+    if is_below(vf.as_ref()) {
+        warnings.push(Warning::Legacy { key: "if0" });
+        return Ok(vf);
     }
-    Ok(Some(VfKey::Address(address)))
+    let because = if named { "the VF is named by its address" } else { "neither if0 nor master names a PF" };
+    for key in LEGACY.into_iter().filter(|key| keys.value(key).is_some()) {
+        warnings.push(Warning::PassedOver { key, because });
+    }
+    Ok(vf)
+}
+
+/// Whether it is a network of 2017: no other has the keys of those that say what the VF is to be.
+pub(super) fn is_below(vf: Option<&VfKey>) -> bool {
+    matches!(vf, Some(VfKey::Below { .. }))
 }
 
 /// The address, which runtimes bring in several ways; where they differ, nobody knows which one the pod was given.

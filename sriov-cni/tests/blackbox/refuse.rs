@@ -65,7 +65,7 @@ fn a_configuration_that_makes_no_sense() {
              be the same",
         ),
         (
-            json!({"if0": "lo", "if0name": "eth0"}),
+            json!({"deviceID": null, "if0": "lo", "if0name": "eth0"}),
             "\"if0name\" eth0 belongs to another interface of the pod: not eth0, eth1 or lo",
         ),
         (
@@ -200,9 +200,13 @@ fn one_vf_for_two_interfaces_of_a_pod() {
 #[test]
 fn what_is_only_odd_is_told_and_goes_on() {
     let node = Node::new();
-    let said = node.run("ADD", &conf(USERSPACE, &json!({"max-tx-rate": 100, "if0": "lo"})));
+    let odd = json!({"max-tx-rate": 100, "if0": "lo", "if0name": "eth0", "dpdk": {"dpdk_driver": "ixgbevf"}});
+    let said = node.run("ADD", &conf(USERSPACE, &odd));
     assert!(said.error().1.ends_with("failed to find vf 2"), "{said:?}");
     let warning = r#"level="warning" msg="unknown key \"max-tx-rate\" with 100 is passed over; did you mean \"max_tx_rate\"?""#;
     assert!(said.stderr.contains(warning), "{}", said.stderr);
-    assert!(said.stderr.contains("if0 is passed over: the VF is named by its address"), "{}", said.stderr);
+    for key in ["if0", "if0name", "dpdk"] {
+        let warning = format!("{key} is passed over: the VF is named by its address");
+        assert!(said.stderr.contains(&warning), "{}", said.stderr);
+    }
 }
