@@ -1,6 +1,8 @@
 //! The VF of an ADD, locked and nobody's: the one that is named, or one of a PF's that is free.
 //! It must not give one VF to two, nor hold two locks at a time.
 
+use std::time::{Duration, Instant};
+
 use attachment::{Host, Lock, Store};
 use cni::Request;
 use netlink::IfName;
@@ -33,12 +35,12 @@ pub(crate) fn choose(
     vf: &VfKey,
 ) -> Result<(Observed, Lock), Error> {
     match vf {
-        VfKey::Address(address) => take(request, store, host, *address),
+        VfKey::Address(address) => take(request, store, host, *address, Store::PATIENCE),
         VfKey::Below { pf, vf } => {
             let vfs = below(host, pf, *vf)?;
             match (&vfs[..], vf) {
-                ([(_, address)], Some(_)) => take(request, store, host, *address),
-                _ => any(request, store, host, pf, &vfs),
+                ([(_, address)], Some(_)) => take(request, store, host, *address, Store::PATIENCE),
+                _ => any(request, store, host, pf, &vfs, Store::PATIENCE),
             }
         }
     }
@@ -71,9 +73,10 @@ fn take(
     store: &Store,
     host: &mut Host,
     address: PciAddress,
+    limit: Duration,
 ) -> Result<(Observed, Lock), Error> {
     let device = address.to_string();
-    let lock = store.lock(&device).map_err(Error::Claim)?;
+    let lock = store.lock_within(&device, limit).map_err(Error::Claim)?;
     attachment::free(request, store, host, &device)
         .map_err(|error| claimed(request, store, &device, error))?;
     Ok((observe(host, address)?, lock))
@@ -95,13 +98,14 @@ fn claimed(request: &Request, store: &Store, device: &str, error: attachment::Er
 }
 
 /// The first with a network device that is nobody's. Whoever is locked at this moment is passed over at first; the second
-/// round waits for those, and puts back what a pod left that is gone.
+/// round waits for those, for `limit` in all and not for each, and puts back what a pod left that is gone.
 fn any(
     request: &Request,
     store: &Store,
     host: &mut Host,
     pf: &IfName,
     vfs: &[(VfIndex, PciAddress)],
+    limit: Duration,
 ) -> Result<(Observed, Lock), Error> {
     for (_, address) in vfs {
         let device = address.to_string();
@@ -113,9 +117,11 @@ fn any(
             return Ok((observed, lock));
         }
     }
+    let deadline = Instant::now() + limit;
     let mut why = Vec::new();
     for (index, address) in vfs {
-        match take(request, store, host, *address) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match take(request, store, host, *address, left) {
             Ok((observed, lock)) if observed.link.is_some() => return Ok((observed, lock)),
             Ok((observed, _)) => {
                 let driver = observed.function.driver.unwrap_or_default();
@@ -130,3 +136,6 @@ fn any(
     }
     Err(ChooseError::NoneFree { pf: pf.clone(), why }.into())
 }
+
+#[cfg(test)]
+mod tests;

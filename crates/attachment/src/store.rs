@@ -88,10 +88,12 @@ impl Lock {
 
 /// Our part of the record file. The Go plugin's keys stand beside it, and each program passes over the other's.
 const OURS: &str = "sluice";
-const LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 impl Store {
+    /// How long a lock is waited for.
+    pub const PATIENCE: Duration = Duration::from_mins(1);
+
     /// The state directory of `sriov`, which the Go plugin of that name writes and reads as well.
     pub fn sriov(paths: &Paths) -> Self {
         Self { root: paths.state.clone(), layout: SRIOV, go: Some(Sysfs::new(&paths.sysfs)) }
@@ -104,8 +106,13 @@ impl Store {
 
     /// Waits for the device's lock, which the Go plugin takes as well (`flock`).
     pub fn lock(&self, device: &str) -> Result<Lock, Error> {
+        self.lock_within(device, Self::PATIENCE)
+    }
+
+    /// As [`Self::lock`], for as long as `limit`; with none left it is tried once.
+    pub fn lock_within(&self, device: &str, limit: Duration) -> Result<Lock, Error> {
         let path = self.lock_path(device);
-        Lock::wait(open_lock(&path)?, &path, LOCK_TIMEOUT)
+        Lock::wait(open_lock(&path)?, &path, limit)
     }
 
     /// Waits for the lock under which one PF's attributes are changed: what a driver keeps for the whole port, such as the
