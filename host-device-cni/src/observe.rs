@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use attachment::Host;
 use netlink::{IfName, Link, MacAddr, SavedNetwork};
-use pci::PciAddress;
+use pci::{PciAddress, Sysfs};
 
 use crate::conf::DeviceKey;
 
@@ -83,8 +83,7 @@ pub(crate) fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, Observe
             Ok(of_link(host, found))
         }
         DeviceKey::KernelPath(path) => {
-            let below = path.strip_prefix("/sys").unwrap_or(path);
-            let link = first_below(host, &host.sysfs.root().join(below))?;
+            let link = first_below(host, &kernel_dir(&host.sysfs, path))?;
             Ok(of_link(host, link))
         }
         DeviceKey::Pci(address) => of_function(host, *address),
@@ -119,7 +118,7 @@ fn of_function(host: &mut Host, address: PciAddress) -> Result<Observed, Observe
 }
 
 fn of_auxiliary(host: &mut Host, id: &str) -> Result<Observed, ObserveError> {
-    let dir = host.sysfs.root().join("bus/auxiliary/devices").join(id);
+    let dir = auxiliary_dir(&host.sysfs, id);
     if !dir.exists() {
         return Err(ObserveError::Unknown { id: id.to_owned() });
     }
@@ -136,10 +135,31 @@ fn of_auxiliary(host: &mut Host, id: &str) -> Result<Observed, ObserveError> {
 
 /// The first network device in `<dir>/net`.
 fn first_below(host: &mut Host, dir: &Path) -> Result<Link, ObserveError> {
-    let net = dir.join("net");
-    let entries = std::fs::read_dir(&net).into_iter().flatten().flatten();
-    let names =
-        entries.filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<IfName>().ok()));
-    let first = names.min().ok_or(ObserveError::NoNetDir { dir: net })?;
+    let first = netdevs(dir).into_iter().min();
+    let first = first.ok_or_else(|| ObserveError::NoNetDir { dir: dir.join("net") })?;
     Ok(host.netlink.link_by_name(&first)?)
+}
+
+/// The network devices in `<dir>/net`, which are those of this process's network namespace alone.
+pub(crate) fn netdevs(dir: &Path) -> Vec<IfName> {
+    let entries = std::fs::read_dir(dir.join("net")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The directory of the device that a configuration names by its place on a bus; `None` where it names the link itself.
+pub(crate) fn bus_place(sysfs: &Sysfs, key: &DeviceKey) -> Option<PathBuf> {
+    match key {
+        DeviceKey::Name(_) | DeviceKey::Mac(_) => None,
+        DeviceKey::KernelPath(path) => Some(kernel_dir(sysfs, path)),
+        DeviceKey::Pci(address) => Some(sysfs.function_dir(*address)),
+        DeviceKey::Auxiliary(name) => Some(auxiliary_dir(sysfs, name.as_str())),
+    }
+}
+
+fn kernel_dir(sysfs: &Sysfs, path: &Path) -> PathBuf {
+    sysfs.root().join(path.strip_prefix("/sys").unwrap_or(path))
+}
+
+fn auxiliary_dir(sysfs: &Sysfs, id: &str) -> PathBuf {
+    sysfs.root().join("bus/auxiliary/devices").join(id)
 }

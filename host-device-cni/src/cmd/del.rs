@@ -1,17 +1,21 @@
 //! DEL: the record's undo; and for a pod that the Go plugin made, which kept no record, the way back that its alias tells.
 //! It must not take an interface of the pod that the configuration does not name.
 
+use std::path::Path;
+
 use attachment::{Host, LinkBefore, Owner, Paths, Record, Sandbox, Store, Undo};
 use cni::Request;
 use netlink::{IfName, Link, Netns};
+use pci::{PciAddress, Sysfs};
 
 use crate::conf::{Conf, DeviceKey};
 use crate::error::Error;
+use crate::observe::{bus_place, netdevs};
 
 pub(super) fn del(paths: &Paths, store: &Store, request: &Request) -> Result<(), Error> {
     let owner = Owner::of(request)?;
     if matches!(store.load(&owner), Ok(None))
-        && let Some(record) = adopted(request, &owner)?
+        && let Some(record) = adopted(paths, request, &owner)?
     {
         // Addresses first: a DHCP client releases its lease through the link.
         attachment::detach(request, store, paths)?;
@@ -21,13 +25,19 @@ pub(super) fn del(paths: &Paths, store: &Store, request: &Request) -> Result<(),
 }
 
 /// What a record would say of a link that the Go plugin moved: its alias is its name on the host.
-fn adopted(request: &Request, owner: &Owner) -> Result<Option<Record>, Error> {
+fn adopted(paths: &Paths, request: &Request, owner: &Owner) -> Result<Option<Record>, Error> {
     // The pod's namespace may be gone, and a configuration that names no device names none of the pod's either.
     let (Ok(conf), Some(Ok(netns))) = (Conf::parse(request), request.netns.as_ref().map(Netns::open)) else {
         return Ok(None);
     };
     let links = netns.netlink()?.and_then(|mut netlink| netlink.links()).map_err(attachment::Error::from)?;
-    let named = links.into_iter().find(|link| link.name == request.ifname && is_named_by(link, &conf.device));
+    let sysfs = Sysfs::new(&paths.sysfs);
+    let is_named = |link: &Link| match (&link.parent, bus_place(&sysfs, &conf.device)) {
+        // Kernels before 5.14 tell no bus address. A device that is not on the host is the pod's, under the name of the ADD.
+        (None, Some(place)) => is_away(&sysfs, &place),
+        _ => is_named_by(link, &conf.device),
+    };
+    let named = links.into_iter().find(|link| link.name == request.ifname && is_named(link));
     let Some(link) = named else { return Ok(None) };
     let Ok(name) = link.alias.parse::<IfName>() else { return Ok(None) };
     let before = LinkBefore {
@@ -43,7 +53,10 @@ fn adopted(request: &Request, owner: &Owner) -> Result<Option<Record>, Error> {
         pod: None,
         sandbox: Sandbox::of(&netns),
         device: before.name.to_string(),
-        function: link.parent.as_ref().and_then(|parent| parent.parse().ok()),
+        function: match &link.parent {
+            Some(parent) => parent.parse().ok(),
+            None => bus_place(&sysfs, &conf.device).and_then(|place| function_at(&place)),
+        },
         pf: None,
         ipam: None,
         config: request.conf.raw.clone(),
@@ -61,4 +74,21 @@ fn is_named_by(link: &Link, key: &DeviceKey) -> bool {
             link.parent.as_ref().is_some_and(|parent| path.iter().any(|part| part == parent.as_str()))
         }
     }
+}
+
+/// Whether a device is on this node, with a kernel driver, and has no network device on the host.
+fn is_away(sysfs: &Sysfs, place: &Path) -> bool {
+    let is_free_of_links = |address| {
+        let function = sysfs.function(address);
+        let in_kernel =
+            function.is_ok_and(|function| function.driver.is_some() && !function.is_userspace_bound());
+        // Those of its virtio device included.
+        in_kernel && sysfs.netdevs(address).is_empty()
+    };
+    place.is_dir() && netdevs(place).is_empty() && function_at(place).is_none_or(is_free_of_links)
+}
+
+/// The PCI function whose directory it is; none where it is one on another bus.
+fn function_at(place: &Path) -> Option<PciAddress> {
+    place.file_name()?.to_str()?.parse().ok()
 }

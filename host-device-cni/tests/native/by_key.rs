@@ -11,7 +11,7 @@ use crate::node::{BINARY, Node};
 const MAC: &str = "02:00:00:00:00:10";
 
 /// A configuration that names the device by these keys alone.
-fn by(keys: &[(&str, Value)]) -> Value {
+pub(crate) fn by(keys: &[(&str, Value)]) -> Value {
     let mut conf = json!({"cniVersion": "1.1.0", "name": "n", "type": "host-device"});
     for (key, value) in keys {
         conf[key] = value.clone();
@@ -119,7 +119,7 @@ fn a_kernel_path_that_is_elsewhere_or_has_none() {
 }
 
 /// A PCI function and an auxiliary device that have a veth for their network device.
-fn with_sysfs(node: &Node) -> tempfile::TempDir {
+pub(crate) fn with_sysfs(node: &Node) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     let functions = root.path().join("bus/pci/devices");
     for (address, driver) in [("0000:00:06.0", "ena"), ("0000:00:07.0", "vfio-pci")] {
@@ -137,7 +137,7 @@ fn with_sysfs(node: &Node) -> tempfile::TempDir {
     root
 }
 
-fn call(node: &Node, sysfs: &tempfile::TempDir, command: &str, conf: &Value) -> Output {
+pub(crate) fn call(node: &Node, sysfs: &tempfile::TempDir, command: &str, conf: &Value) -> Output {
     let call = node.invocation(command, conf).env("SLUICE_SYSFS_ROOT", sysfs.path().to_string_lossy());
     call.run_in(&node.host, std::path::Path::new(BINARY))
 }
