@@ -40,11 +40,11 @@ impl Plugin for HostDevice {
     }
 
     fn check(&self, request: &Request) -> Result<(), cni::Error> {
-        check::check(&self.paths, request)
+        check::check(&self.paths, &self.store(), request)
     }
 
     fn status(&self, request: &Request) -> Result<(), cni::Error> {
-        check::status(&self.paths, request)
+        check::status(&self.paths, &self.store(), request)
     }
 
     fn gc(&self, request: &Request) -> Result<(), cni::Error> {

@@ -36,7 +36,7 @@ pub use host::Host;
 pub use leftover::{End, Leftover, Life, Place, Undone, release, survey, undo};
 pub use paths::Paths;
 pub use record::{LinkBefore, MacBefore, Owner, Pf, Pod, Record, Sandbox, Undo};
-pub use recover::free;
+pub use recover::{free, is_held};
 pub use restore::holds;
 pub use returning::in_pod;
 pub use step::{Stage, Step};

@@ -218,6 +218,12 @@ pub struct Record {
 impl Record {
     /// The form that this version writes.
     pub const VERSION: u32 = 1;
+
+    /// Whether the pod was promised a link: one that was moved, and not given to another driver.
+    pub fn promises_link(&self) -> bool {
+        let has = |kind: fn(&Undo) -> bool| self.undo.iter().any(kind);
+        has(|undo| matches!(undo, Undo::Link(_))) && !has(|undo| matches!(undo, Undo::Driver(_)))
+    }
 }
 
 #[cfg(test)]

@@ -15,12 +15,7 @@ use crate::store::{Claim, Store};
 /// The caller holds the device's lock.
 pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> Result<(), Error> {
     let Some(claim) = store.claim(device)? else { return Ok(()) };
-    let loaded = claim.owner.as_ref().map(|owner| store.load(owner)).transpose();
-    let record = match loaded {
-        // What cannot be read cannot be undone, and does not keep the device from a living pod or for ever.
-        Err(Error::Corrupt { .. }) => None,
-        loaded => loaded?.flatten().filter(|record| record.device == device),
-    };
+    let record = record_of(store, &claim, device)?;
     if is_alive(&claim, record.as_ref()) {
         return Err(Error::Allocated { device: device.to_owned(), owner: claim.owner });
     }
@@ -29,6 +24,21 @@ pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> 
     let gone = "is gone without a DEL; putting the device back first";
     log::line(Level::Warning, format_args!("{device}: {ifname} of container {container_id} {gone}"));
     detach::undo(&lost(request, &record), store, host, &record)
+}
+
+/// Whether a living pod has the device.
+pub fn is_held(store: &Store, device: &str) -> Result<bool, Error> {
+    let Some(claim) = store.claim(device)? else { return Ok(false) };
+    Ok(is_alive(&claim, record_of(store, &claim, device)?.as_ref()))
+}
+
+/// What is recorded of the claim's attachment. What cannot be read cannot be undone, and does not keep the device from a
+/// living pod or for ever.
+fn record_of(store: &Store, claim: &Claim, device: &str) -> Result<Option<Record>, Error> {
+    match claim.owner.as_ref().map(|owner| store.load(owner)).transpose() {
+        Err(Error::Corrupt { .. }) => Ok(None),
+        loaded => Ok(loaded?.flatten().filter(|record| record.device == device)),
+    }
 }
 
 /// The namespace is the one that was recorded; without a record, there is one at that path.

@@ -1,7 +1,9 @@
 //! CHECK, STATUS and GC.
 
 use serde_json::{Value, json};
+use testkit::netns::Namespace;
 
+use crate::by_key::{by, call, with_sysfs};
 use crate::node::{Node, conf};
 
 fn leased() -> Value {
@@ -51,10 +53,39 @@ fn without_a_result_there_is_nothing_to_check() {
 
 #[test]
 fn status_knows_whether_an_add_could_work() {
-    let node = Node::new();
-    node.call("STATUS", &conf(&[])).success();
+    let mut node = Node::new();
+    let by_mac = by(&[("hwaddr", json!("02:00:00:00:00:10"))]);
+    let said = |node: &Node| [conf(&[]), by_mac.clone()].map(|conf| node.call("STATUS", &conf).code);
+    assert_eq!(said(&node), [Some(0); 2]);
+    // Its own pod has it: that is how it is meant, for as long as the pod lives.
     node.call("ADD", &conf(&[])).success();
-    assert_eq!(node.call("STATUS", &conf(&[])).error().0, 50);
+    assert_eq!(said(&node), [Some(0); 2]);
+    drop(std::mem::replace(&mut node.pod, Namespace::new("pod")));
+    assert_eq!(said(&node), [Some(1); 2]);
+    assert_eq!(node.call("STATUS", &by_mac).error().0, 50);
+}
+
+#[test]
+fn status_says_what_is_wrong_with_the_configuration() {
+    let node = Node::new();
+    node.call("STATUS", &by(&[])).success();
+    for wrong in [("hwaddr", json!("zz")), ("kernelpath", json!("/etc")), ("pciBusID", json!("6.0"))] {
+        assert_eq!(node.call("STATUS", &by(std::slice::from_ref(&wrong))).error().0, 7, "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_link_that_was_lost_to_a_userspace_driver_is_told() {
+    let node = Node::new();
+    let sysfs = with_sysfs(&node);
+    let mut keys = by(&[("pciBusID", json!("0000:00:06.0"))]);
+    keys["prevResult"] = call(&node, &sysfs, "ADD", &keys).success().clone();
+    call(&node, &sysfs, "CHECK", &keys).success();
+    node.pod.ip(&["link", "del", "net1"]);
+    let driver = sysfs.path().join("bus/pci/devices/0000:00:06.0/driver");
+    std::fs::remove_file(&driver).unwrap();
+    std::os::unix::fs::symlink("../drivers/vfio-pci", driver).unwrap();
+    assert!(call(&node, &sysfs, "CHECK", &keys).error().1.contains("net1 not found"));
 }
 
 fn collected(valid: &Value) -> Value {

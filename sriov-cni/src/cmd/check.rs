@@ -1,7 +1,7 @@
 //! CHECK: the VF at its PF, and its link in the pod, against what was asked for and promised.
 //! It must not change anything.
 
-use attachment::{CheckError, Host, Owner, Paths, Pf, Store};
+use attachment::{CheckError, Claim, Host, Owner, Paths, Pf, Record, Store};
 use cni::Request;
 use pci::{PciAddress, Role};
 
@@ -13,13 +13,15 @@ use crate::plan::wanted;
 pub(super) fn check(paths: &Paths, store: &Store, request: &Request) -> Result<(), Error> {
     let Netconf { vf, conf, ifname, .. } = Netconf::read(request)?;
     let mut host = Host::open(paths)?;
-    let device = attached(store, request, vf.as_ref())?;
+    let owner = Owner::of(request).map_err(Error::IfName)?;
+    let record = store.load(&owner)?;
+    let device = attached(record.as_ref(), vf.as_ref())?;
     let function = host.sysfs.function(device).map_err(ObserveError::from)?;
     let Role::Vf { pf, index } = function.role else {
         return Err(ObserveError::NotAVf { address: device }.into());
     };
     let pf = Pf { address: pf, vf: index.get() };
-    let mut deviations = Vec::new();
+    let mut deviations: Vec<String> = foreign(store, request, &owner, device)?.into_iter().collect();
     for attribute in wanted(&conf) {
         if !attachment::holds(&mut host, pf, &attribute)? {
             deviations.push(format!("VF {device}: the PF does not hold {attribute:?} any more"));
@@ -28,7 +30,9 @@ pub(super) fn check(paths: &Paths, store: &Store, request: &Request) -> Result<(
     // The result has the interface under the name that it has in the pod.
     let mut request = request.clone();
     request.ifname = ifname.map_or(request.ifname, |name| name.to_string());
-    match attachment::check(&request, !function.is_userspace_bound()) {
+    // What was promised, not what is there now: the link may have been lost to a userspace driver since.
+    let has_link = record.map_or(!function.is_userspace_bound(), |record| record.promises_link());
+    match attachment::check(&request, has_link) {
         Err(CheckError::Differs { deviations: more }) => deviations.extend(more),
         other => other?,
     }
@@ -36,11 +40,28 @@ pub(super) fn check(paths: &Paths, store: &Store, request: &Request) -> Result<(
 }
 
 /// The VF that was attached: the one that is named, or else the record's.
-fn attached(store: &Store, request: &Request, vf: Option<&VfKey>) -> Result<PciAddress, Error> {
+fn attached(record: Option<&Record>, vf: Option<&VfKey>) -> Result<PciAddress, Error> {
     if let Some(VfKey::Address(address)) = vf {
         return Ok(*address);
     }
-    let owner = Owner::of(request).map_err(Error::IfName)?;
-    let record = store.load(&owner)?;
     Ok(record.and_then(|record| record.function).ok_or(ConfError::NoDevice)?)
+}
+
+/// A claim of another attachment's: this one has lost the VF. No claim at all is none: it need not survive a power loss.
+fn foreign(
+    store: &Store,
+    request: &Request,
+    owner: &Owner,
+    device: PciAddress,
+) -> Result<Option<String>, Error> {
+    Ok(match store.claim(&device.to_string())? {
+        Some(Claim { owner: Some(found), .. }) if found != *owner => {
+            Some(format!("VF {device} is claimed by {} of container {}", found.ifname, found.container_id))
+        }
+        // The Go plugin's claim names the namespace.
+        Some(Claim { owner: None, netns: Some(found) }) if request.netns.as_ref() != Some(&found) => {
+            Some(format!("VF {device} is claimed for {}", found.display()))
+        }
+        _ => None,
+    })
 }

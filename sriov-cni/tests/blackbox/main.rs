@@ -2,6 +2,7 @@
 //! Nothing here has a VF that a kernel knows: what needs one is a case of the emulated node's.
 
 mod answer;
+mod check;
 mod logging;
 mod node;
 mod pf;
