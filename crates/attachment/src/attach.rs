@@ -84,21 +84,24 @@ pub fn attach(
         cni::ipam::find(&request.path, ipam).map_err(missing)?;
     }
     let mut pod = Pod::open(netns).map_err(untouched)?;
-    let record = foretold(store, &mut pod, plan).map_err(|(stage, source)| AttachError {
+    let mut record = foretold(store, &mut pod, plan).map_err(|(stage, source)| AttachError {
         stage,
         source,
         left: None,
     })?;
     let attached = match Journal::open(store, record.clone(), plan.beside.clone()) {
-        Ok(mut journal) => attach_recorded(request, store, host, &mut pod, plan, &mut journal),
+        Ok(mut journal) => {
+            let attached = attach_recorded(request, store, host, &mut pod, plan, &mut journal);
+            record = journal.into_record();
+            attached
+        }
         Err(error) => Err((Stage::Prepare, error)),
     };
     attached.map_err(|(stage, source)| {
-        let owner = &plan.record.owner;
         let undone = match stage {
             Stage::Addresses => detach::undo(request, store, host, &record),
             // IPAM itself gave back what it may have reserved.
-            _ => detach::undo_without_lease(store, host, owner),
+            _ => detach::undo_without_lease(store, host, &record),
         };
         AttachError { stage, source, left: undone.err() }
     })
@@ -119,7 +122,7 @@ fn foretold(store: &Store, pod: &mut Pod, plan: &Plan) -> Result<Record, (Stage,
         // The kernel moves, then renames: a name that is taken would leave the link in the pod under its old one.
         let name = before.pod_name.as_ref().unwrap_or(&record.owner.ifname);
         let failed = |error: netlink::NetnsError| (Stage::Move, error.into());
-        if pod.netns.index_of(name.as_str()).map_err(failed)?.is_some() {
+        if pod.netns.index_of(name).map_err(failed)?.is_some() {
             return Err((Stage::Move, Error::NameInPod { name: name.clone() }));
         }
         let taken = pod.netns.has_index(before.index).map_err(failed)?;

@@ -59,10 +59,11 @@ pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, known: &Re
     store.forget(&record.owner)
 }
 
-/// Undoes an ADD that failed before it had a lease. The record stays where something could not be put back.
-pub(crate) fn undo_without_lease(store: &Store, host: &mut Host, owner: &Owner) -> Result<(), Error> {
-    match store.load(owner)? {
-        Some(record) => put_back(store, host, &record).and_then(|()| store.forget(owner)),
+/// Undoes an ADD that failed before it had a lease, by what it knows: that its last amendment could not be written may be
+/// why it failed. The record stays where something could not be put back.
+pub(crate) fn undo_without_lease(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error> {
+    match store.load(&record.owner)? {
+        Some(_) => put_back(store, host, record).and_then(|()| store.forget(&record.owner)),
         None => Ok(()),
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::Error;
-use crate::record::{MacBefore, Record, Undo};
+use crate::record::{LinkBefore, MacBefore, Record, Undo};
 use crate::store::{Lock, Store};
 
 /// A record on disk and in memory.
@@ -27,9 +27,25 @@ impl<'a> Journal<'a> {
         &self.record
     }
 
+    /// The record, at the end.
+    pub(crate) fn into_record(self) -> Record {
+        self.record
+    }
+
     /// The lock of the function's PF; `None` for a function without one.
     pub(crate) fn lock_pf(&self) -> Result<Option<Lock>, Error> {
         self.record.pf.map(|pf| self.store.lock_pf(pf)).transpose()
+    }
+
+    /// Notes which index the link has in the pod, where that is another than was foretold.
+    pub(crate) fn set_pod_index(&mut self, index: u32) -> Result<(), Error> {
+        let mut amended = false;
+        for undo in &mut self.record.undo {
+            if let Undo::Link(LinkBefore { pod_index, .. }) = undo {
+                amended |= pod_index.replace(index) != Some(index);
+            }
+        }
+        if amended { self.store.save(&self.record, &self.beside) } else { Ok(()) }
     }
 
     /// Notes whether the VF's MAC was an administrator's.

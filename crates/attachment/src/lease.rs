@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cni::log::{self, Level};
 use cni::{Outcome, Request};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
@@ -32,7 +33,12 @@ pub(crate) fn add(request: &Request, store: &Store, owner: &Owner, ipam: &str) -
         }
         leased => leased.map_err(Error::from),
     };
-    asking.end().and(outcome)
+    if let Err(error) = asking.end() {
+        // IPAM has answered, and its answer counts: failing now would forget a lease, or hide why there is none. A DEL finds
+        // and removes the file.
+        log::line(Level::Warning, format_args!("{error}; going on with what {ipam} answered"));
+    }
+    outcome
 }
 
 /// Gives the addresses back, after an ADD's IPAM plugin that may still run has ended.

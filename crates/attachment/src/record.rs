@@ -114,7 +114,8 @@ pub struct LinkBefore {
     /// Its index on the host; 0 in a record made for a pod of the Go plugin's.
     #[serde(default)]
     pub index: u32,
-    /// Its index in the pod, where it could be foretold: the kernel keeps the index where it is free.
+    /// Its index in the pod: foretold, where it could be, because the kernel keeps an index that is free; amended when it is
+    /// there, where it came out otherwise.
     pub pod_index: Option<u32>,
     /// The bus address of its device, where the kernel tells: it names the link wherever it is and whatever it is called.
     pub parent: Option<String>,

@@ -111,8 +111,9 @@ impl Way<'_> {
         }
     }
 
-    /// The link in the pod: by the index that it was foretold to have there, which nothing in the pod can change; else by
-    /// its device, or by the alias that it was given on its way in.
+    /// The link in the pod: by the index that it has or was foretold to have there, which nothing in the pod can change; else
+    /// by its device, or by the alias that it was given on its way in. A virtual one is known by its index only with that
+    /// alias or its address: of an ADD that was killed, another may have come to the index that was foretold.
     fn in_pod(&self, pod: &mut Netlink) -> Result<Option<Link>, Error> {
         let before = self.before;
         let links = pod.links()?;
@@ -120,6 +121,10 @@ impl Way<'_> {
             link.kind == before.kind && (before.parent.is_none() || link.parent == before.parent)
         };
         let known = |link: &&Link| match (before.pod_index, &before.parent, self.record.function) {
+            (Some(index), None, None) if before.kind.is_some() => {
+                let aliased = link.alias == before.name.as_str();
+                link.index == index && (aliased || before.mac.is_some() && link.mac == before.mac)
+            }
             (Some(index), _, _) => link.index == index,
             (None, Some(_), _) => true,
             // Kernels before 5.14 tell no bus address. A function's link is either on the host or here.
@@ -202,8 +207,8 @@ impl Way<'_> {
             moved => {
                 self.named(moved)?;
                 // The kernel has confirmed all of it; only the index may be another than in the pod.
+                let index = host.netns.index_of(&self.before.name)?.ok_or(netlink::Error::NoLink)?;
                 let name = self.before.name.to_string();
-                let index = host.netns.index_of(&name)?.ok_or(netlink::Error::NoLink)?;
                 let alias = change.alias.unwrap_or(&link.alias).to_owned();
                 let (mtu, allmulti) =
                     (change.mtu.unwrap_or(link.mtu), change.allmulti.unwrap_or(link.allmulti));

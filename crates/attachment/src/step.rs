@@ -124,6 +124,10 @@ pub(crate) fn apply(
             shown(host, link, mac.take())?;
             let into = move_in(host, pod, link, (name, alias.as_deref()), before, arrival);
             moved = into.map_err(|error| (Stage::Move, error))?;
+            if let Some(link) = &moved {
+                // Another link may have taken the foretold one meanwhile.
+                journal.set_pod_index(link.index).map_err(|error| (Stage::Move, error))?;
+            }
             continue;
         }
         let configure = |error| (Stage::Configure, error);
@@ -189,7 +193,7 @@ fn move_in(
         return Ok(Some(pod.netlink.link_by_name(name)?));
     }
     // What the kernel has just confirmed is not asked for again: an answer would wait for all who move links by now.
-    let index = pod.netns.index_of(name.as_str())?.ok_or(netlink::Error::NoLink)?;
+    let index = pod.netns.index_of(name)?.ok_or(netlink::Error::NoLink)?;
     let alias = alias.unwrap_or(&link.alias).to_owned();
     Ok(Some(Link { index, name: name.to_string(), alias, up: true, ..link.clone() }))
 }
@@ -211,3 +215,6 @@ fn set_vf(host: &mut Host, pf: Option<Pf>, attribute: &VfAttribute) -> Result<()
     let set = host.netlink.set_vf(link.index, pf.vf, attribute);
     set.map_err(Error::vf(&link, pf.vf, attribute))
 }
+
+#[cfg(test)]
+mod tests;

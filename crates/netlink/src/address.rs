@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, Parseable};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, Parseable};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 
@@ -13,7 +13,8 @@ use crate::socket::Netlink;
 
 // include/uapi/linux/rtnetlink.h.
 pub(crate) const RTM_NEWADDR: u16 = 20;
-pub(crate) const RTM_GETADDR: u16 = 22;
+const RTM_GETADDR: u16 = 22;
+const REQUEST: &str = "list addresses";
 
 /// An address that a link has.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,13 +45,21 @@ impl Netlink {
         self.change("add address", RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, &message)
     }
 
+    /// The address messages of the link, and before Linux 4.20, which passes over the index, those of every link.
+    pub(crate) fn address_messages(&mut self, index: u32) -> Result<Vec<Vec<u8>>, Error> {
+        let request = [[0; 4], index.to_ne_bytes()].concat();
+        match self.ask(REQUEST, RTM_GETADDR, NLM_F_DUMP, &request) {
+            // So it is for a link whose MTU is too small for IP, as CAN's is: it has none (`inet_dump_ifaddr`,
+            // net/ipv4/devinet.c of Linux 6.12).
+            Err(error) if error.is_no_link() => Ok(Vec::new()),
+            messages => messages,
+        }
+    }
+
     /// The addresses of the link, IPv4 before IPv6.
     pub fn addresses(&mut self, index: u32) -> Result<Vec<Address>, Error> {
-        const REQUEST: &str = "list addresses";
-        let mut message = AddressMessage::default();
-        message.header.index = index;
         let mut addresses = Vec::new();
-        for payload in self.dump(REQUEST, RTM_GETADDR, &message)? {
+        for payload in self.address_messages(index)? {
             let message = AddressMessage::parse(&payload)
                 .map_err(|source| Error::Reply { request: REQUEST, source })?;
             // Without strict checking the kernel lists every link's.

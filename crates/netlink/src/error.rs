@@ -30,6 +30,14 @@ pub enum Error {
         /// The VF's number.
         vf: u32,
     },
+    /// A list that changed each time while it was read.
+    #[error("{request}: the list changed while it was read, {attempts} times in a row; try again")]
+    Torn {
+        /// What was asked for.
+        request: &'static str,
+        /// How often.
+        attempts: usize,
+    },
     /// A reply that cannot be what the kernel meant.
     #[error("cannot read the kernel's reply to {request}: {source}")]
     Reply {
@@ -46,7 +54,7 @@ impl Error {
         match self {
             Self::Refused { source, .. } | Self::Socket(source) => source.raw_os_error(),
             Self::NoLink => Some(libc::ENODEV),
-            Self::NoVf { .. } | Self::Reply { .. } => None,
+            Self::NoVf { .. } | Self::Torn { .. } | Self::Reply { .. } => None,
         }
     }
 

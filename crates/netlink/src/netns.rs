@@ -1,6 +1,7 @@
 //! Network namespaces: opening one by path, telling two apart, stepping into one and back.
 //! It must not create or delete any.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -8,12 +9,15 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
-use nix::net::if_::{if_indextoname, if_nametoindex};
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 use nix::sys::statfs::{FsType, NSFS_MAGIC, PROC_SUPER_MAGIC, fstatfs};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::ifname::IfName;
 use crate::socket::Netlink;
 
 /// An open network namespace. It lives at least as long as this.
@@ -55,6 +59,14 @@ pub enum NetnsError {
     /// It is a namespace, but stepping in or out failed.
     #[error("cannot enter network namespace {path:?}: {source}")]
     Enter {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Whether it has a certain link cannot be told.
+    #[error("cannot look for a link in network namespace {path:?}: {source}")]
+    Look {
         /// The path.
         path: PathBuf,
         /// Why.
@@ -125,14 +137,31 @@ impl Netns {
 
     /// The index of the link of that name or alternative name in this namespace; `None` where there is none. Unlike a question
     /// to rtnetlink this waits for nobody who moves a link at that moment.
-    pub fn index_of(&self, name: &str) -> Result<Option<u32>, NetnsError> {
-        self.enter(|| if_nametoindex(name).ok())
+    pub fn index_of(&self, name: &IfName) -> Result<Option<u32>, NetnsError> {
+        // An ioctl about a name that no link has makes the kernel load a module of that name (`dev_load`,
+        // net/core/dev_ioctl.c), and a pod names its interfaces. Binding a socket to it looks only.
+        let named = self.enter(|| {
+            let socket = UnixDatagram::unbound()?;
+            let bound = setsockopt(&socket, BindToDevice, &OsString::from(name.as_str()));
+            Ok(there(bound.and_then(|()| if_nametoindex(name.as_str())))?)
+        })?;
+        named.map_err(|source| self.look(source))
     }
 
     /// Whether a link of this namespace has the index.
+    #[expect(unsafe_code, reason = "nix 0.31 takes the null pointer of a failure for a success")]
     pub fn has_index(&self, index: u32) -> Result<bool, NetnsError> {
-        // nix 0.31 takes the null pointer of a failure for a success, with an empty name.
-        self.enter(|| if_indextoname(index).is_ok_and(|name| !name.is_empty()))
+        let named = self.enter(|| {
+            let mut name = [0; libc::IF_NAMESIZE];
+            // SAFETY: the call writes at most `IF_NAMESIZE` bytes to `name`, which has as many.
+            let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+            there(if found.is_null() { Err(Errno::last()) } else { Ok(()) })
+        })?;
+        named.map(|found| found.is_some()).map_err(|errno| self.look(errno.into()))
+    }
+
+    fn look(&self, source: io::Error) -> NetnsError {
+        NetnsError::Look { path: self.path.clone(), source }
     }
 
     fn set(&self) -> Result<(), NetnsError> {
@@ -144,6 +173,16 @@ impl Netns {
 impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// `None` where there is no such link, which the C library's way from an index says in a word of its own. No other error
+/// means that: a process out of descriptors must not take a name for free.
+fn there<T>(found: nix::Result<T>) -> nix::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::ENODEV | Errno::ENXIO) => Ok(None),
+        Err(errno) => Err(errno),
     }
 }
 
@@ -189,10 +228,20 @@ mod tests {
     #[test]
     fn looks_a_link_up_both_ways() {
         let current = Netns::current().unwrap();
-        let index = current.index_of("lo").unwrap().unwrap();
+        let index = current.index_of(&"lo".parse().unwrap()).unwrap().unwrap();
         assert!(current.has_index(index).unwrap());
-        assert_eq!(current.index_of("no-such-link").unwrap(), None);
+        assert_eq!(current.index_of(&"no-such-link".parse().unwrap()).unwrap(), None);
         assert!(!current.has_index(u32::MAX >> 1).unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_not_taken_for_absent() {
+        for absent in [Errno::ENODEV, Errno::ENXIO] {
+            assert_eq!(there::<u32>(Err(absent)), Ok(None));
+        }
+        for unknown in [Errno::EMFILE, Errno::ENOMEM, Errno::EPERM] {
+            assert_eq!(there::<u32>(Err(unknown)), Err(unknown));
+        }
     }
 
     #[test]

@@ -4,12 +4,12 @@
 use std::fmt::Write;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, Parseable};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE, Parseable};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::route::RouteMessage;
 use serde::{Deserialize, Serialize};
 
-use crate::address::{RTM_GETADDR, RTM_NEWADDR};
+use crate::address::RTM_NEWADDR;
 use crate::attribute::{nested, word};
 use crate::error::Error;
 use crate::route::{ROUTE_HEADER, RTA_OIF, RTM_NEWROUTE, Route};
@@ -72,9 +72,7 @@ impl SavedNetwork {
 impl Netlink {
     /// Keeps what the link has now.
     pub fn save_network(&mut self, link: u32) -> Result<SavedNetwork, Error> {
-        // Kernels before 4.20 pass over the index and tell of every link's.
-        let request = [[0; ADDRESS_INDEX], link.to_ne_bytes()].concat();
-        let addresses = self.ask("list addresses", RTM_GETADDR, NLM_F_DUMP, &request)?;
+        let addresses = self.address_messages(link)?;
         let mut routes = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
             let replies = self.routes(family, Some(link))?;

@@ -4,7 +4,7 @@
 use std::io;
 
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
     NetlinkBuffer, NlaBuffer, NlasIterator,
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -20,6 +20,8 @@ pub struct Netlink {
 
 /// `struct nlmsgerr` up to the end of the echoed header: the error number and 16 bytes.
 const ERROR_LEN: usize = 4 + 16;
+/// What the end of a list begins with: the error number.
+const ERROR_NUMBER_LEN: usize = 4;
 /// `struct nlmsghdr`.
 const HEADER_LEN: usize = 16;
 /// `NLMSGERR_ATTR_MSG` of include/uapi/linux/netlink.h.
@@ -63,18 +65,8 @@ impl Netlink {
         self.ask(request, kind, NLM_F_ACK | flags, &emitted(message)).map(drop)
     }
 
-    /// Sends a request for a list and returns the payloads of the replies.
-    pub(crate) fn dump(
-        &mut self,
-        request: &'static str,
-        kind: u16,
-        message: &dyn Emitable,
-    ) -> Result<Vec<Vec<u8>>, Error> {
-        self.ask(request, kind, NLM_F_DUMP, &emitted(message))
-    }
-
     /// Sends a message that is bytes already, and returns the payloads of the replies; a list is taken again where it
-    /// changed meanwhile.
+    /// changed meanwhile, and an error where it never was whole.
     pub(crate) fn ask(
         &mut self,
         request: &'static str,
@@ -82,7 +74,6 @@ impl Netlink {
         flags: u16,
         payload: &[u8],
     ) -> Result<Vec<Vec<u8>>, Error> {
-        let mut replies = Replies::default();
         for _ in 0..DUMP_ATTEMPTS {
             self.sequence = self.sequence.wrapping_add(1);
             let length = u32::try_from(HEADER_LEN + payload.len()).unwrap_or(u32::MAX);
@@ -94,12 +85,12 @@ impl Netlink {
             bytes.extend([0; 4]);
             bytes.extend(payload);
             self.transport.send(&bytes).map_err(Error::Socket)?;
-            replies = self.replies(request)?;
+            let replies = self.replies(request)?;
             if !replies.torn {
-                break;
+                return Ok(replies.payloads);
             }
         }
-        Ok(replies.payloads)
+        Err(Error::Torn { request, attempts: DUMP_ATTEMPTS })
     }
 
     /// Collects the payloads up to the acknowledgement or the end of the list. Replies to an earlier request that was
@@ -158,8 +149,10 @@ impl Replies {
         self.torn |= message.flags() & NLM_F_DUMP_INTR != 0;
         let payload = message.payload();
         match message.message_type() {
-            NLMSG_DONE => Ok(true),
-            NLMSG_ERROR => outcome(request, payload, message.flags()).map(|()| true),
+            // A list that fails ends as one that is whole does, with the error in it (`netlink_dump_done`,
+            // net/netlink/af_netlink.c).
+            NLMSG_DONE => outcome(request, payload, ERROR_NUMBER_LEN, message.flags()).map(|()| true),
+            NLMSG_ERROR => outcome(request, payload, ERROR_LEN, message.flags()).map(|()| true),
             _ => {
                 self.payloads.push(payload.to_vec());
                 Ok(false)
@@ -168,13 +161,13 @@ impl Replies {
     }
 }
 
-/// Reads an `NLMSG_ERROR`: an acknowledgement where the number is 0.
-fn outcome(request: &'static str, payload: &[u8], flags: u16) -> Result<(), Error> {
+/// Reads an `NLMSG_ERROR` or an `NLMSG_DONE`, whose attributes begin at `head`: an acknowledgement where the number is 0.
+fn outcome(request: &'static str, payload: &[u8], head: usize, flags: u16) -> Result<(), Error> {
     let number = payload.first_chunk().map_or(-libc::EPROTO, |bytes| i32::from_ne_bytes(*bytes));
     if number == 0 {
         return Ok(());
     }
-    let attributes = payload.get(ERROR_LEN..).filter(|_| flags & NLM_F_ACK_TLVS != 0).unwrap_or_default();
+    let attributes = payload.get(head..).filter(|_| flags & NLM_F_ACK_TLVS != 0).unwrap_or_default();
     let message = NlasIterator::new(attributes)
         .flatten()
         .find(|attribute: &NlaBuffer<&[u8]>| attribute.kind() == ATTR_MSG)
@@ -185,6 +178,8 @@ fn outcome(request: &'static str, payload: &[u8], flags: u16) -> Result<(), Erro
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_core::NLM_F_DUMP;
+
     use super::*;
 
     #[test]
@@ -193,14 +188,82 @@ mod tests {
         payload.extend([0; 16]);
         payload.extend([15, 0, 1, 0]);
         payload.extend(b"VF is busy\0\0");
-        let error = outcome("set VF MAC", &payload, NLM_F_ACK_TLVS).unwrap_err();
+        let error = outcome("set VF MAC", &payload, ERROR_LEN, NLM_F_ACK_TLVS).unwrap_err();
         assert_eq!(error.to_string(), "set VF MAC: invalid argument (VF is busy)");
         assert_eq!(error.errno(), Some(libc::EINVAL));
     }
 
     #[test]
     fn an_acknowledgement_is_no_error() {
-        assert!(outcome("set link", &[0; ERROR_LEN], 0).is_ok());
-        assert!(outcome("set link", &[], 0).is_err());
+        assert!(outcome("set link", &[0; ERROR_LEN], ERROR_LEN, 0).is_ok());
+        assert!(outcome("set link", &[], ERROR_LEN, 0).is_err());
+    }
+
+    /// A kernel that answers each request with one link and the given end of the list.
+    struct Kernel {
+        end: Vec<u8>,
+        flags: u16,
+        torn: usize,
+        answer: Option<Vec<u8>>,
+    }
+
+    impl Transport for Kernel {
+        fn send(&mut self, request: &[u8]) -> io::Result<()> {
+            let message = |kind: u16, flags: u16, payload: &[u8]| {
+                let length = u32::try_from(HEADER_LEN + payload.len()).unwrap();
+                let head =
+                    [length.to_ne_bytes(), [0; 4], request[8..12].try_into().unwrap(), [0; 4]].concat();
+                let mut bytes = [head, payload.to_vec()].concat();
+                bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+                bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
+                bytes
+            };
+            let torn = if self.torn > 0 { NLM_F_DUMP_INTR } else { 0 };
+            self.torn = self.torn.saturating_sub(1);
+            let end = message(NLMSG_DONE, self.flags | torn, &self.end);
+            self.answer = Some([message(16, 0, &[1, 2, 3, 4]), end].concat());
+            Ok(())
+        }
+
+        fn receive(&mut self) -> io::Result<Vec<u8>> {
+            self.answer.take().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    fn list(kernel: Kernel) -> Result<Vec<Vec<u8>>, Error> {
+        Netlink::over(Box::new(kernel)).ask("list routes", 26, NLM_F_DUMP, &[])
+    }
+
+    #[test]
+    fn a_list_that_ends_with_an_error_is_no_short_list() {
+        let kernel = |end: Vec<u8>, flags| Kernel { end, flags, torn: 0, answer: None };
+        assert_eq!(list(kernel(vec![0; 4], 0)).unwrap(), [[1, 2, 3, 4]]);
+        let mut end = (-libc::ENOMEM).to_ne_bytes().to_vec();
+        let error = list(kernel(end.clone(), 0)).unwrap_err();
+        assert_eq!(
+            (error.errno(), error.to_string().as_str()),
+            (Some(libc::ENOMEM), "list routes: cannot allocate memory")
+        );
+        end.extend([8, 0, 1, 0]);
+        end.extend(b"why\0");
+        let error = list(kernel(end, NLM_F_ACK_TLVS)).unwrap_err();
+        assert_eq!(error.to_string(), "list routes: cannot allocate memory (why)");
+        assert!(list(kernel(Vec::new(), 0)).is_err());
+    }
+
+    #[test]
+    fn a_link_without_ip_has_no_addresses() {
+        let kernel =
+            |errno: i32| Kernel { end: (-errno).to_ne_bytes().to_vec(), flags: 0, torn: 0, answer: None };
+        assert_eq!(Netlink::over(Box::new(kernel(libc::ENODEV))).addresses(7).unwrap(), []);
+        assert!(Netlink::over(Box::new(kernel(libc::ENOMEM))).addresses(7).is_err());
+    }
+
+    #[test]
+    fn a_list_that_is_never_whole_is_an_error() {
+        let kernel = |torn| Kernel { end: vec![0; 4], flags: 0, torn, answer: None };
+        assert_eq!(list(kernel(DUMP_ATTEMPTS - 1)).unwrap(), [[1, 2, 3, 4]]);
+        let error = list(kernel(DUMP_ATTEMPTS)).unwrap_err().to_string();
+        assert_eq!(error, "list routes: the list changed while it was read, 8 times in a row; try again");
     }
 }

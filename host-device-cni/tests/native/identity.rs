@@ -176,3 +176,19 @@ fn a_device_that_is_gone_from_its_bus_is_let_go() {
     assert!(deleted.stderr.contains("it is gone from this node"), "{}", deleted.stderr);
     assert_eq!(node.records(), [""; 0]);
 }
+
+/// What a kill between the record and the move leaves, and another link of the kind that comes to the foretold index.
+#[test]
+fn another_link_at_the_foretold_index_stays_in_the_pod() {
+    let node = Node::new();
+    let before = node.nic();
+    node.call("ADD", &conf(&[])).success();
+    let index = node.pod.link("net1").unwrap()["ifindex"].to_string();
+    node.pod.ip(&["link", "set", "net1", "down"]);
+    node.pod.ip(&["link", "set", "net1", "name", "nic0"]);
+    node.pod.ip(&["link", "set", "nic0", "alias", "rack 7", "netns", node.host.name()]);
+    node.pod.ip(&["link", "add", "mine", "index", &index, "type", "veth", "peer", "name", "other"]);
+    node.call("DEL", &conf(&[])).success();
+    assert!(node.pod.link("mine").is_some(), "it was taken from the pod");
+    assert_eq!((node.nic(), node.records()), (before, Vec::new()));
+}

@@ -81,3 +81,18 @@ fn a_del_that_waited_leaves_the_next_attachment_alone() {
     node.call("DEL", &conf).success();
     assert!(node.pod.link("net1").is_none() && node.records().is_empty());
 }
+
+/// IPAM has answered by then: what became of the file must not cost the lease, nor the pod.
+#[test]
+fn a_lock_that_cannot_be_removed_does_not_undo_the_lease() {
+    let node = Node::new();
+    let nic = node.nic();
+    let conf = conf(&[("ipam", json!({"type": "lease", "answer": "stuck"}))]);
+    let added = node.call("ADD", &conf);
+    assert_eq!(added.success()["ips"][0]["address"], "192.0.2.5/24");
+    assert!(added.stderr.contains("going on with what lease answered"), "{}", added.stderr);
+    fs::remove_dir(node.state.path().join("device/lock/c1-net1.lease.lock")).unwrap();
+    node.call("DEL", &conf).success();
+    assert!(!node.state.path().join("lease-c1").exists());
+    assert_eq!((node.nic(), node.records()), (nic, Vec::new()));
+}
