@@ -12,6 +12,9 @@ use crate::holdings::Held;
 /// How long an IPAM plugin may take to release an address: the limit of those that ask a cluster.
 const RELEASE: Duration = Duration::from_mins(1);
 
+/// The CNI plugins that keep state.
+const NAMES: [&str; 2] = ["sriov", "host-device"];
+
 /// A CNI plugin's state on this node.
 #[derive(Clone, Debug)]
 pub(crate) struct Plugin {
@@ -28,6 +31,15 @@ pub(crate) struct Sight {
     pub(crate) found: Vec<(Plugin, Leftover)>,
     /// What cannot be read.
     pub(crate) odd: Vec<String>,
+    /// The plugins of whose state nothing at all could be read.
+    pub(super) unseen: Vec<&'static str>,
+}
+
+impl Sight {
+    /// Nobody could look.
+    pub(super) fn unseen() -> Self {
+        Self { unseen: NAMES.to_vec(), ..Self::default() }
+    }
 }
 
 /// What became of one attachment.
@@ -65,10 +77,10 @@ impl Plugin {
     /// The plugins whose state is below a directory, those that have any.
     pub(crate) fn all(state: &Path, sysfs: &Path) -> Vec<Self> {
         let paths = |name| Paths { state: state.join(name), sysfs: sysfs.to_owned() };
-        let (sriov, host_device) = (paths("sriov"), paths("host-device"));
+        let [sriov, host_device] = NAMES.map(paths);
         let plugins = [
-            Self { name: "sriov", store: Store::sriov(&sriov), paths: sriov },
-            Self { name: "host-device", store: Store::host_device(&host_device), paths: host_device },
+            Self { name: NAMES[0], store: Store::sriov(&sriov), paths: sriov },
+            Self { name: NAMES[1], store: Store::host_device(&host_device), paths: host_device },
         ];
         plugins.into_iter().filter(|plugin| plugin.paths.state.is_dir()).collect()
     }
@@ -93,7 +105,10 @@ pub(crate) fn look(plugins: &[Plugin]) -> Sight {
                 sight.found.extend(found.into_iter().map(|leftover| (plugin.clone(), leftover)));
                 sight.odd.extend(odd.iter().map(ToString::to_string));
             }
-            Err(error) => sight.odd.push(format!("{}: {error}", plugin.paths.state.display())),
+            Err(error) => {
+                sight.odd.push(format!("{}: {error}", plugin.paths.state.display()));
+                sight.unseen.push(plugin.name);
+            }
         }
     }
     sight

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +15,15 @@ use super::decide::{Act, decide};
 use super::pass::{self, Done, Outcome, Plugin, Released, Sight};
 use super::unclean::Unclean;
 use crate::holdings::{self, Held, Sources};
+use crate::inventory::DeviceId;
 use crate::metrics::Metrics;
 
-/// How long the pools wait for the first look, so that after a reboot the kubelet hears of clean devices only.
-const FIRST: Duration = Duration::from_secs(2);
+/// How long the pools wait for what is put back at once, so that after a reboot the kubelet hears of clean devices only. What
+/// takes longer is unhealthy meanwhile.
+const FIRST: Duration = Duration::from_millis(100);
+/// How long they wait for the kubelet's word on what was found. One that is silent may be as long as it likes: what it could
+/// clear is unhealthy until it speaks.
+const WORD: Duration = Duration::from_millis(100);
 /// No two looks are closer: what is done to a link is itself news of the node.
 const GAP: Duration = Duration::from_millis(100);
 /// How soon to look again where somebody is busy with a device.
@@ -73,7 +79,7 @@ impl Drop for Handle {
     }
 }
 
-/// Starts it, and returns when it has looked once and has put back what it can, or two seconds after the look.
+/// Starts it, and returns when it knows what is unclean and has put back what takes no time.
 pub async fn start(setup: Setup, metrics: Metrics) -> Handle {
     let (unclean, mut receiver) = watch::channel(Unclean::default());
     let wake = Arc::<Notify>::default();
@@ -82,6 +88,7 @@ pub async fn start(setup: Setup, metrics: Metrics) -> Handle {
         setup,
         metrics,
         unclean,
+        found: Vec::new(),
         published: false,
         wake: wake.clone(),
         said: BTreeMap::new(),
@@ -99,10 +106,15 @@ pub async fn start(setup: Setup, metrics: Metrics) -> Handle {
     Handle { unclean: receiver, wake, task: Some(task) }
 }
 
+/// A device that must not be handed out, the CNI plugin by whose state, and why.
+type Dirty = (&'static str, DeviceId, String);
+
 struct Keeper {
     setup: Setup,
     metrics: Metrics,
     unclean: watch::Sender<Unclean>,
+    /// What is unclean by each plugin's state, as far as that could be read last.
+    found: Vec<Dirty>,
     published: bool,
     wake: Arc<Notify>,
     /// What was said last of each attachment, so that it is said once.
@@ -131,34 +143,49 @@ impl Keeper {
     /// One look and what follows; gives how long it may be until the next.
     async fn pass(&mut self) -> Duration {
         let (state, sysfs) = (self.setup.state.clone(), self.setup.sysfs.clone());
-        let sight = on_thread(move || pass::look(&Plugin::all(&state, &sysfs))).await.unwrap_or_default();
+        let sight = on_thread(move || pass::look(&Plugin::all(&state, &sysfs))).await;
+        // It has panicked, and said so: what is known stays.
+        let sight = sight.unwrap_or_else(Sight::unseen);
         let held = if sight.found.iter().all(|(_, leftover)| leftover.life == Life::Alive) {
             None
         } else {
-            self.held().await
+            self.held(&sight).await
         };
-        self.publish(unclean(&sight, held.as_ref()));
-        let odd = sight.odd.clone();
+        self.publish(unclean(&sight, held.as_ref()), &sight.unseen);
+        let (odd, unseen) = (sight.odd.clone(), sight.unseen.clone());
         let acted = held.clone();
-        let outcomes = on_thread(move || pass::act(sight, acted.as_ref())).await.unwrap_or_default();
-        self.publish(outcomes.iter().filter_map(Outcome::unclean).collect());
+        let outcomes = on_thread(move || pass::act(sight, acted.as_ref())).await;
+        if let Some(outcomes) = &outcomes {
+            self.publish(outcomes.iter().filter_map(Outcome::unclean).collect(), &unseen);
+        }
+        let outcomes = outcomes.unwrap_or_default();
         self.tell(&outcomes, odd);
         self.release(&outcomes).await;
         self.pause(&outcomes)
     }
 
-    async fn held(&mut self) -> Option<Held> {
-        match holdings::read(&self.setup.sources).await {
-            Ok(held) => Some(held),
-            Err(error) => {
-                tracing::debug!("{error}");
-                None
+    /// What the kubelet says. Somebody waits for the first look: he is not to wait for a kubelet that is silent.
+    async fn held(&mut self, sight: &Sight) -> Option<Held> {
+        let sources = self.setup.sources.clone();
+        let mut asked = pin!(holdings::read(&sources));
+        let at_once = tokio::time::timeout(WORD, &mut asked).await;
+        let told = if let Ok(told) = at_once {
+            told
+        } else {
+            if !self.published {
+                self.publish(unclean(sight, None), &sight.unseen);
             }
-        }
+            asked.await
+        };
+        told.inspect_err(|error| tracing::debug!("{error}")).ok()
     }
 
-    /// The first is news in any case: somebody waits for it.
-    fn publish(&mut self, unclean: Unclean) {
+    /// What was unclean by the state of a plugin that is `unseen` stays so. The first is news in any case: somebody waits
+    /// for it.
+    fn publish(&mut self, mut found: Vec<Dirty>, unseen: &[&'static str]) {
+        found.extend(self.found.drain(..).filter(|(plugin, ..)| unseen.contains(plugin)));
+        self.found = found;
+        let unclean = self.found.iter().map(|(_, device, why)| (device.clone(), why.clone())).collect();
         let first = !std::mem::replace(&mut self.published, true);
         self.unclean.send_if_modified(|last| {
             let changed = first || *last != unclean;
@@ -250,11 +277,11 @@ impl Keeper {
 }
 
 /// What is not to be handed out, before anything is done.
-fn unclean(sight: &Sight, held: Option<&Held>) -> Unclean {
-    let one = |(_, leftover): &(Plugin, attachment::Leftover)| {
+fn unclean(sight: &Sight, held: Option<&Held>) -> Vec<Dirty> {
+    let one = |(plugin, leftover): &(Plugin, attachment::Leftover)| {
         let verdict = decide(leftover, pass::holding(leftover, held));
         let device = leftover.device.parse().ok().filter(|_| verdict.unclean)?;
-        Some((device, verdict.why))
+        Some((plugin.name, device, verdict.why))
     };
     sight.found.iter().filter_map(one).collect()
 }
@@ -273,3 +300,6 @@ pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send
     }
     receiver.await.ok()
 }
+
+#[cfg(test)]
+mod tests;

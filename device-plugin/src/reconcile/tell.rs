@@ -9,15 +9,15 @@ use crate::inventory::DeviceId;
 use crate::metrics::Metrics;
 
 impl Outcome {
-    /// The device and the reason, where it must not be handed out.
-    pub(super) fn unclean(&self) -> Option<(DeviceId, String)> {
+    /// The plugin, the device and the reason, where that must not be handed out.
+    pub(super) fn unclean(&self) -> Option<(&'static str, DeviceId, String)> {
         let id = self.leftover.device.parse().ok().filter(|_| self.verdict.unclean)?;
         let reason = match &self.done {
             Done::AsDecided { .. } => return None,
             Done::Nothing | Done::Otherwise => self.verdict.why.clone(),
             Done::Failed(error) => format!("{}, and putting it back failed: {error}", self.verdict.why),
         };
-        Some((id, reason))
+        Some((self.plugin.name, id, reason))
     }
 
     /// The record whose addresses IPAM still holds.
