@@ -25,9 +25,8 @@ pub(crate) fn plan(
     let vf = &observed.vf;
     let mut steps = Vec::new();
     if observed.link.as_ref().is_some_and(|link| link.up) {
-        // The move takes it down anyway; only a new address needs it down before.
-        let address = conf.mac.is_some() && binding.is_none();
-        steps.push(if address { Step::Down } else { Step::Remember(Undo::Up) });
+        // The move or the other driver takes it down anyway; only a new address needs it down before.
+        steps.push(if conf.mac.is_some() { Step::Down } else { Step::Remember(Undo::Up) });
     }
     if let Some(vlan) = conf.vlan {
         steps.push(Step::Vf {

@@ -22,7 +22,7 @@ pub struct Plan {
     pub beside: Map<String, Value>,
     /// What to do.
     pub steps: Vec<Step>,
-    /// The link to move; `None` for a function under a userspace driver.
+    /// The link, on the host still; `None` for a function under a userspace driver.
     pub link: Option<Link>,
     /// The interface to report. An empty MAC is filled with the link's.
     pub interface: Interface,
@@ -41,6 +41,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the link goes into the pod.
+    fn moves(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Move { .. }))
+    }
+
     /// Whether the message that moves the link may bring it up as well: nothing has to be set in the pod before that.
     fn is_up_at_once(&self) -> bool {
         !self.announce && !self.optimistic && self.mtu.is_none() && !self.allmulti
@@ -118,7 +123,7 @@ fn foretold(store: &Store, pod: &mut Pod, plan: &Plan) -> Result<Record, (Stage,
     }
     for undo in &mut record.undo {
         // Nothing comes into the pod of a link that goes away with its driver.
-        let (Undo::Link(before), Some(_)) = (undo, &plan.link) else { continue };
+        let (Undo::Link(before), true) = (undo, plan.moves()) else { continue };
         // The kernel moves, then renames: a name that is taken would leave the link in the pod under its old one.
         let name = before.pod_name.as_ref().unwrap_or(&record.owner.ifname);
         let failed = |error: netlink::NetnsError| (Stage::Move, error.into());

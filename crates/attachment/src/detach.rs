@@ -5,6 +5,7 @@ use cni::Request;
 use cni::log::{self, Level};
 
 use crate::error::Error;
+use crate::go_cache;
 use crate::host::Host;
 use crate::lease;
 use crate::paths::Paths;
@@ -46,7 +47,7 @@ pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, known: &Re
         record.device == known.device && (now.id, now.cookie) == (then.id, then.cookie)
     };
     let Some(mut record) = loaded.filter(same) else { return Ok(()) };
-    if record.sandbox.id.is_none() {
+    if record.is_of_go() {
         // The Go plugin's claim names the namespace where the request does not.
         let claimed =
             store.claim(&record.device)?.filter(|claim| claim.owner.is_none()).and_then(|claim| claim.netns);
@@ -55,6 +56,9 @@ pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, known: &Re
     // The link must still be in the pod while a DHCP client releases its lease.
     let released = lease::release(request, store, &record.owner, record.ipam.as_deref());
     let restored = put_back(store, host, &record);
+    if restored.is_ok() && released.is_err() {
+        keep_addresses(store, &record)?;
+    }
     all([released, restored])?;
     store.forget(&record.owner)
 }
@@ -68,6 +72,15 @@ pub(crate) fn undo_without_lease(store: &Store, host: &mut Host, record: &Record
     }
 }
 
+/// Keeps the record of a device that is put back, for its addresses. The Go plugin's would put the device back again, whoever
+/// has changed it since; ours is held to its claim.
+pub(crate) fn keep_addresses(store: &Store, record: &Record) -> Result<(), Error> {
+    if !record.is_of_go() || record.undo.is_empty() {
+        return Ok(());
+    }
+    store.save(&Record { undo: Vec::new(), ..record.clone() }, &record.config)
+}
+
 /// Puts back what a record says that no program wrote: one made up for a pod of the Go plugin's.
 pub fn bring_back(host: &mut Host, record: &Record) -> Result<(), Error> {
     tell(record, restore::restore(host, None, record))
@@ -79,8 +92,13 @@ fn put_back(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error
         Some(claim) if is_ours(record, &claim) => {}
         // The device is another attachment's by now.
         Some(_) => return Ok(()),
-        // Killed before the claim, so before any change; or undone already. Half-written files go.
-        None => return store.drop_claim(&record.device),
+        // Ours says what was to be done: killed before the claim, so before any change; or undone already. Half-written files
+        // go. The Go plugin's says what was done: killed before its claim, or of a version that made none.
+        None if !record.is_of_go() => return store.drop_claim(&record.device),
+        None => {}
+    }
+    if let Some(gap) = go_cache::gap(record) {
+        log::line(Level::Warning, format_args!("{}: {gap}", record.device));
     }
     tell(record, restore::restore(host, Some(store), record))?;
     store.drop_claim(&record.device)

@@ -4,14 +4,13 @@
 use cni::log::{self, Level};
 use cni::{Code, Request};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::detach;
 use crate::error::Error;
 use crate::host::Host;
+use crate::lost::lost;
 use crate::paths::Paths;
 use crate::record::Record;
-use crate::recover::lost;
 use crate::store::Store;
 
 /// One attachment that is still wanted.
@@ -31,7 +30,8 @@ pub fn gc(request: &Request, store: &Store, paths: &Paths) -> Result<(), Error> 
         Ok(records) => match Host::open(paths) {
             Ok(mut host) => errors.extend(records.iter().filter_map(|record| {
                 let locked = store.lock(&record.device);
-                locked.and_then(|_lock| detach::undo(&lost(request, record), store, &mut host, record)).err()
+                let del = lost(record, &request.path, Some(&request.conf));
+                locked.and_then(|_lock| detach::undo(&del, store, &mut host, record)).err()
             })),
             Err(error) => errors.push(error),
         },
@@ -51,12 +51,11 @@ fn unwanted(request: &Request, store: &Store, valid: &[Valid]) -> Result<Vec<Rec
     }
     let mut records = listing.records;
     records.retain(|record| {
-        let network = record.config.get("name").and_then(Value::as_str);
         let wanted = valid.iter().any(|attachment| {
             attachment.container_id == record.owner.container_id
                 && attachment.ifname == record.owner.ifname.as_str()
         });
-        !wanted && network == Some(&request.conf.name)
+        !wanted && record.network() == Some(&request.conf.name)
     });
     Ok(records)
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::record::{LinkBefore, MacBefore, Owner, Pf, Record, Sandbox, Undo};
 
 /// `OrigVfState`: the VF before the ADD, in the Go plugin's spelling.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct OrigVfState {
     /// The link's name.
@@ -43,8 +43,29 @@ pub struct OrigVfState {
     pub mtu: u32,
 }
 
+/// What a VF is like that nobody configured: an older version noted less.
+impl Default for OrigVfState {
+    fn default() -> Self {
+        Self {
+            host_ifname: String::new(),
+            spoof_chk: true,
+            trust: false,
+            admin_mac: String::new(),
+            effective_mac: String::new(),
+            vlan: 0,
+            vlan_qos: 0,
+            vlan_proto: ETH_P_8021Q,
+            min_tx_rate: 0,
+            max_tx_rate: 0,
+            link_state: 0,
+            mtu: 0,
+        }
+    }
+}
+
 const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
+const BEFORE: &str = "OrigVfState";
 
 impl OrigVfState {
     /// The number of a VLAN's kind.
@@ -65,8 +86,15 @@ impl OrigVfState {
 /// The keys of a cache file that tell what was configured.
 #[derive(Deserialize)]
 struct Cache {
+    /// `None` before 2.3, which kept the three below instead.
     #[serde(rename = "OrigVfState")]
-    before: OrigVfState,
+    before: Option<OrigVfState>,
+    #[serde(rename = "HostIFNames")]
+    host_names: Option<Names>,
+    #[serde(rename = "adminMAC", default)]
+    admin_mac: String,
+    #[serde(rename = "effectiveMAC", default)]
+    effective_mac: String,
     #[serde(rename = "deviceID")]
     device_id: String,
     #[serde(rename = "VFID", default)]
@@ -82,6 +110,14 @@ struct Cache {
     max_tx_rate: Option<u32>,
     #[serde(default)]
     ipam: Ipam,
+}
+
+/// One, or the list of the first 2.0.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Names {
+    One(String),
+    List(Vec<String>),
 }
 
 #[derive(Default, Deserialize)]
@@ -110,12 +146,35 @@ pub(crate) fn record(owner: &Owner, keys: &Map<String, Value>, sysfs: &Sysfs) ->
     })
 }
 
+/// What a cache does not tell of the VF before the pod, for an operator.
+pub(crate) fn gap(record: &Record) -> Option<&'static str> {
+    const GAP: &str = "the Go plugin that attached it, older than 2.3, did not keep what the PF held for the VF: what the network \
+                       set goes back to the kernel's defaults";
+    (record.is_of_go() && !record.undo.is_empty() && !record.config.contains_key(BEFORE)).then_some(GAP)
+}
+
 impl Cache {
+    fn before(&self) -> OrigVfState {
+        let host_ifname = match &self.host_names {
+            Some(Names::One(name)) => Some(name),
+            Some(Names::List(names)) => names.first(),
+            None => None,
+        };
+        self.before.clone().unwrap_or_else(|| OrigVfState {
+            host_ifname: host_ifname.cloned().unwrap_or_default(),
+            admin_mac: self.admin_mac.clone(),
+            effective_mac: self.effective_mac.clone(),
+            ..OrigVfState::default()
+        })
+    }
+
     /// What the Go plugin would put back: what was configured, and the addresses always.
     fn undo(&self) -> Vec<Undo> {
-        let before = &self.before;
+        let before = &self.before();
+        // Where it was no pointer yet, 0 was none.
+        let configured = self.vlan.filter(|vlan| self.before.is_some() || *vlan != 0);
         let mut undo = Vec::new();
-        if let Some(vlan) = self.vlan.and_then(|_| before.vlan.try_into().ok()) {
+        if let Some(vlan) = configured.and_then(|_| before.vlan.try_into().ok()) {
             let proto = if before.vlan_proto == ETH_P_8021AD { VlanProto::Ad } else { VlanProto::Q };
             undo.push(Undo::Vf(VfAttribute::Vlan { vlan, qos: before.vlan_qos, proto }));
         }
@@ -188,6 +247,48 @@ mod tests {
             })
             .collect();
         assert_eq!(kinds, ["vlan", "mac", "spoofchk on", "link eth5"]);
+    }
+
+    /// As 2.2 has it, and the first 2.0.
+    #[test]
+    fn a_cache_of_an_older_version_is_an_attachment_all_the_same() {
+        let undo = |keys: &str| {
+            let keys: Map<String, Value> = serde_json::from_str(keys).unwrap();
+            let record = record(&owner(), &keys, &Sysfs::new("/nonexistent")).unwrap();
+            assert!(gap(&record).is_some());
+            record.undo
+        };
+        let mac = |mac: &str| Some(mac.parse().unwrap());
+        let of_2_2 = undo(
+            r#"{"DPDKMode":false,"Master":"eth0","MAC":"52:54:00:00:00:09","adminMAC":"52:54:00:00:00:02",
+            "effectiveMAC":"52:54:00:00:00:01","vlan":100,"vlanQoS":0,"deviceID":"0000:21:10.2","VFID":1,"HostIFNames":"eth5",
+            "ContIFNames":"net1","min_tx_rate":null,"max_tx_rate":null,"spoofchk":"off","trust":"on","runtimeConfig":{},
+            "cniVersion":"0.3.1","name":"n","type":"sriov","ipam":{},"dns":{}}"#,
+        );
+        let [vlan, addresses, spoofchk, trust, Undo::Link(link)] = &of_2_2[..] else { panic!("{of_2_2:?}") };
+        let none = VfAttribute::Vlan { vlan: 0_u32.try_into().unwrap(), qos: 0, proto: VlanProto::Q };
+        assert_eq!(*vlan, Undo::Vf(none));
+        let before =
+            MacBefore { admin: mac("52:54:00:00:00:02"), effective: mac("52:54:00:00:00:01"), locked: None };
+        assert_eq!(*addresses, Undo::Mac(before));
+        assert_eq!(*spoofchk, Undo::Vf(VfAttribute::Spoofchk(true)));
+        assert_eq!(*trust, Undo::Vf(VfAttribute::Trust(false)));
+        assert_eq!((link.name.as_str(), link.mtu), ("eth5", None));
+        let of_2_0 = undo(
+            r#"{"vlan":0,"deviceID":"0000:21:10.2","VFID":1,"HostIFNames":["eth5"],"ContIFNames":["net1"]}"#,
+        );
+        let [Undo::Mac(MacBefore { admin: None, effective: None, .. }), Undo::Link(link)] = &of_2_0[..]
+        else {
+            panic!("{of_2_0:?}")
+        };
+        assert_eq!(link.name.as_str(), "eth5");
+    }
+
+    /// One without `SpoofChk` says nothing of it, least of all that it was off.
+    #[test]
+    fn what_an_older_version_did_not_note_is_as_the_kernel_has_it() {
+        let before: OrigVfState = serde_json::from_str(r#"{"HostIFName":"eth5"}"#).unwrap();
+        assert_eq!((before.spoof_chk, before.trust, before.link_state), (true, false, 0));
     }
 
     #[test]

@@ -8,14 +8,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cni::{NetConf, Request, Version};
 use netlink::{Netns, NetnsError};
-use serde_json::Value;
 
-use crate::detach::is_ours;
+use crate::detach::{self, is_ours};
 use crate::error::Error;
 use crate::host::{Device, Host};
 use crate::lease;
+use crate::lost::lost;
 use crate::record::{LinkBefore, Record, Sandbox, Undo};
 use crate::restore::{Restored, restore};
 use crate::returning;
@@ -140,22 +139,24 @@ pub fn undo(
     if now.claimed {
         store.drop_claim(&now.device)?;
     }
-    let addresses = now.record.is_some_and(|record| record.ipam.is_some());
-    if let Some(owner) = owner.filter(|_| !addresses) {
-        store.forget(owner)?;
+    let addresses = now.record.as_ref().is_some_and(|record| record.ipam.is_some());
+    match (&now.record, owner) {
+        (Some(record), _) if addresses => detach::keep_addresses(store, record)?,
+        (_, Some(owner)) => store.forget(owner)?,
+        (_, None) => {}
     }
     Ok(Undone::Done { notices, addresses })
 }
 
-/// Releases the addresses of an attachment whose device was put back, and forgets it. `Ok(false)`: the IPAM plugin is in
-/// none of `path`, so the record stays for a DEL or GC that can call it.
+/// Releases the addresses of an attachment whose device was put back, and forgets it. `Ok(false)`: the record stays for a DEL
+/// or GC, because the IPAM plugin is in none of `path`, or the record is the Go plugin's and tells IPAM too little.
 pub fn release(store: &Store, record: &Record, path: &[PathBuf], limit: Duration) -> Result<bool, Error> {
     if let Some(ipam) = &record.ipam {
-        if cni::ipam::find(path, ipam).is_err() {
+        if record.is_of_go() || cni::ipam::find(path, ipam).is_err() {
             return Ok(false);
         }
         lease::settle(store, &record.owner)?;
-        cni::ipam::del_within(&lost(record, path), ipam, limit)?;
+        cni::ipam::del_within(&lost(record, path, None), ipam, limit)?;
     }
     store.forget(&record.owner)?;
     Ok(true)
@@ -262,30 +263,6 @@ impl Place {
             None if returning::is_virtual(before) => Ok(Self::Died),
             None => Ok(Self::Away),
         }
-    }
-}
-
-/// The DEL that never came, as far as an IPAM plugin hears of it.
-fn lost(record: &Record, path: &[PathBuf]) -> Request {
-    let named = record.pod.as_ref().map(|pod| {
-        let uid = pod.uid.as_ref().map(|uid| format!(";K8S_POD_UID={uid}")).unwrap_or_default();
-        let (namespace, name) = (&pod.namespace, &pod.name);
-        format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name}{uid}")
-    });
-    let name = record.config.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Request {
-        container_id: record.owner.container_id.clone(),
-        netns: None,
-        ifname: record.owner.ifname.to_string(),
-        args: named.unwrap_or_default(),
-        path: path.to_vec(),
-        stdin: Value::Object(record.config.clone()).to_string().into_bytes(),
-        conf: NetConf {
-            version: Version::V1_1_0,
-            name,
-            ipam: record.ipam.clone(),
-            raw: record.config.clone(),
-        },
     }
 }
 

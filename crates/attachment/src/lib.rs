@@ -13,8 +13,11 @@ mod gc;
 mod go_cache;
 mod host;
 mod journal;
+#[cfg(test)]
+mod kernel;
 mod lease;
 mod leftover;
+mod lost;
 mod mac;
 mod paths;
 mod record;
@@ -24,6 +27,8 @@ mod returning;
 mod step;
 mod store;
 mod sysctl;
+#[cfg(test)]
+mod tests;
 
 pub use attach::{AttachError, Plan, attach};
 pub use check::{CheckError, check};

@@ -17,22 +17,31 @@ use crate::record::{MacBefore, Pf};
 /// How long a driver that works through its PF (iavf) may take to show an address.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// What becomes of a link that is given an address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stay {
+    /// The pod has it.
+    Kept,
+    /// It goes away with its driver: whether it may have the address is all that matters.
+    Passing,
+}
+
 /// Gives a VF an address; [`shown`] waits for it. `note(locked)` is called before the PF's hold is touched, so that it can be put back.
 pub(crate) fn set(
     host: &mut Host,
     pf: Option<Pf>,
-    link: Option<&Link>,
+    link: Option<(&Link, Stay)>,
     mac: &MacAddr,
     note: impl FnOnce(bool) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let refused = match link {
-        Some(link) => set_own(host, link, mac)?.is_some(),
+        Some((link, _)) => set_own(host, link, mac)?.is_some(),
         None => false,
     };
     note(refused)?;
     if let Some(pf) = pf {
         let pf_link = host.pf_link(pf.address)?;
-        if let Some(link) = link.filter(|_| refused) {
+        if let Some((link, Stay::Kept)) = link.filter(|_| refused) {
             at_pf(host, &pf_link, pf.vf, MacAddr::zero())?;
             set_own(host, link, mac)?.map_or(Ok(()), Err)?;
         }
@@ -65,7 +74,8 @@ pub(crate) fn restore(
     let held = host.netlink.vf(pf_link.index, pf.vf)?.mac;
     // What the PF shows does not tell an administrator's MAC from the VF's own: where it was an administrator's and its
     // hold was taken off, it is set again although it reads the same.
-    let hold_again = before.locked == Some(true) && own.is_some() && !admin.is_zero();
+    // Where nobody noted whose it was (the Go plugin does not), a hold that was in the way is taken for an administrator's.
+    let hold_again = before.locked.unwrap_or(released) && !admin.is_zero();
     if held != *admin || hold_again {
         at_pf(host, &pf_link, pf.vf, admin.clone())?;
     }
@@ -100,3 +110,6 @@ pub(crate) fn shown(host: &mut Host, link: &Link, mac: &MacAddr) -> Result<(), E
     let found = found.map_or_else(|| "none".to_owned(), |mac| mac.to_string());
     taken.ok_or_else(|| Error::MacNotTaken { wanted: mac.clone(), found })
 }
+
+#[cfg(test)]
+mod tests;

@@ -225,6 +225,16 @@ impl Record {
         let has = |kind: fn(&Undo) -> bool| self.undo.iter().any(kind);
         has(|undo| matches!(undo, Undo::Link(_))) && !has(|undo| matches!(undo, Undo::Driver(_)))
     }
+
+    /// True for one made of the Go plugin's cache, which is written after the changes that it tells of.
+    pub(crate) fn is_of_go(&self) -> bool {
+        self.sandbox.id.is_none()
+    }
+
+    /// The network's name.
+    pub(crate) fn network(&self) -> Option<&str> {
+        self.config.get("name").and_then(Value::as_str)
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use netlink::Netns;
 use crate::detach;
 use crate::error::Error;
 use crate::host::Host;
+use crate::lost::lost;
 use crate::record::{Owner, Record};
 use crate::store::{Claim, Store};
 
@@ -19,11 +20,28 @@ pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> 
     if is_alive(&claim, record.as_ref()) {
         return Err(Error::Allocated { device: device.to_owned(), owner: claim.owner });
     }
+    let record = match record {
+        None if claim.owner.is_none() => left_by_go(store, device)?,
+        record => record,
+    };
     let Some(record) = record else { return store.drop_claim(device) };
     let Owner { container_id, ifname } = &record.owner;
     let gone = "is gone without a DEL; putting the device back first";
     log::line(Level::Warning, format_args!("{device}: {ifname} of container {container_id} {gone}"));
-    detach::undo(&lost(request, &record), store, host, &record)
+    match detach::undo(&lost(&record, &request.path, Some(&request.conf)), store, host, &record) {
+        // The device is back. What IPAM cannot release without its network's configuration waits for a GC, and no pod for that.
+        Err(error) if record.is_of_go() && store.claim(device)?.is_none() => {
+            log::line(Level::Warning, format_args!("{device}: its addresses are not released: {error}"));
+            Ok(())
+        }
+        undone => undone,
+    }
+}
+
+/// The cache that the Go plugin wrote beside a claim of its: it names no owner there, so each is looked at.
+fn left_by_go(store: &Store, device: &str) -> Result<Option<Record>, Error> {
+    let records = store.records()?;
+    Ok(records.into_iter().find(|record| record.is_of_go() && record.device == device))
 }
 
 /// Whether a living pod has the device.
@@ -49,15 +67,4 @@ fn is_alive(claim: &Claim, record: Option<&Record>) -> bool {
         Ok(netns) => record.is_none_or(|record| record.sandbox.is(&netns)),
         Err(error) => !error.is_gone(),
     }
-}
-
-/// The DEL that never came, made from what the record kept.
-pub(crate) fn lost(request: &Request, record: &Record) -> Request {
-    let mut lost = request.clone();
-    lost.container_id.clone_from(&record.owner.container_id);
-    lost.ifname = record.owner.ifname.to_string();
-    lost.netns = None;
-    lost.args.clear();
-    lost.stdin = serde_json::Value::Object(record.config.clone()).to_string().into_bytes();
-    lost
 }

@@ -132,7 +132,42 @@ mod tests {
 
     use super::*;
     use crate::driver::DriverBefore;
+    use crate::kernel;
+    use crate::paths::Paths;
     use crate::record::{Owner, Sandbox};
+
+    fn record(undo: Vec<Undo>) -> Record {
+        Record {
+            version: Record::VERSION,
+            owner: Owner { container_id: "c1".into(), ifname: "net1".parse().unwrap() },
+            pod: None,
+            sandbox: Sandbox::unknown(None),
+            device: kernel::VF.into(),
+            function: Some(kernel::VF.parse().unwrap()),
+            pf: Some(Pf { address: kernel::PF.parse().unwrap(), vf: 0 }),
+            ipam: None,
+            config: Map::new(),
+            undo,
+        }
+    }
+
+    #[test]
+    fn a_pf_that_somebody_holds_is_waited_for_once() {
+        let tree = kernel::node();
+        let held = kernel::Shared::default();
+        let mut host = kernel::host(&tree, &held);
+        let paths = Paths { state: tree.root().join("state"), sysfs: tree.sys() };
+        let store = Store::sriov(&paths);
+        let pf = Pf { address: kernel::PF.parse().unwrap(), vf: 0 };
+        let undo =
+            [VfAttribute::Trust(true), VfAttribute::Spoofchk(false), VfAttribute::Rate { min: 0, max: 9 }];
+        let record = record(undo.map(Undo::Vf).to_vec());
+        let _stopped = store.lock_pf(pf).unwrap();
+        let restored = restore(&mut host, Some(&store), &record);
+        assert!(matches!(restored.errors[..], [Error::Locked { .. }]), "{:?}", restored.errors);
+        // And what the pod had is put back all the same.
+        assert_eq!(held.lock().unwrap().told.len(), 3);
+    }
 
     #[test]
     fn a_vf_that_its_own_driver_cannot_have_keeps_its_vlan() {
@@ -142,22 +177,10 @@ mod tests {
         // Whatever is asked of the PF would be an error more.
         let netlink = Netlink::over(Box::new(Recorded::new(|_, _| None)));
         let mut host = Host { sysfs: pci::Sysfs::new(tree.sys()), netns: Netns::current().unwrap(), netlink };
-        let function = "0000:3b:02.0".parse().unwrap();
-        let record = Record {
-            version: Record::VERSION,
-            owner: Owner { container_id: "c1".into(), ifname: "net1".parse().unwrap() },
-            pod: None,
-            sandbox: Sandbox::unknown(None),
-            device: "0000:3b:02.0".into(),
-            function: Some(function),
-            pf: Some(Pf { address: "0000:3b:00.0".parse().unwrap(), vf: 0 }),
-            ipam: None,
-            config: Map::new(),
-            undo: vec![
-                Undo::Vf(VfAttribute::Trust(false)),
-                Undo::Driver(DriverBefore { driver: Some("ixgbevf".into()), only: None }),
-            ],
-        };
+        let record = record(vec![
+            Undo::Vf(VfAttribute::Trust(false)),
+            Undo::Driver(DriverBefore { driver: Some("ixgbevf".into()), only: None }),
+        ]);
         let restored = restore(&mut host, None, &record);
         let errors: Vec<String> = restored.errors.iter().map(ToString::to_string).collect();
         assert_eq!(

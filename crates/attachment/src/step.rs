@@ -9,6 +9,7 @@ use crate::driver::{self, DriverBefore};
 use crate::error::Error;
 use crate::host::Host;
 use crate::journal::Journal;
+use crate::mac::Stay;
 use crate::record::{LinkBefore, MacBefore, Pf, Undo};
 
 /// One change. `before` is what was observed, and becomes the undo.
@@ -118,6 +119,8 @@ pub(crate) fn apply(
     // From the first change at the PF to the last; a driver's own time to show an address is waited for without it.
     let mut at_pf = None;
     let mut mac = None;
+    let binds = steps.iter().any(|step| matches!(step, Step::Bind { .. }));
+    let stay = if binds { Stay::Passing } else { Stay::Kept };
     for step in steps {
         if let Step::Move { name, alias, before } = step {
             drop(at_pf.take());
@@ -138,9 +141,9 @@ pub(crate) fn apply(
             at_pf = journal.lock_pf().map_err(configure)?;
         }
         if let Step::Mac { set, .. } = step {
-            mac = Some(set);
+            mac = Some(set).filter(|_| stay == Stay::Kept);
         }
-        change(step, host, link, journal).map_err(configure)?;
+        change(step, host, link.zip(Some(stay)), journal).map_err(configure)?;
     }
     drop(at_pf);
     shown(host, link, mac)?;
@@ -152,12 +155,17 @@ fn shown(host: &mut Host, link: Option<&Link>, mac: Option<&MacAddr>) -> Result<
     crate::mac::shown(host, link, mac).map_err(|error| (Stage::Configure, error))
 }
 
-fn change(step: &Step, host: &mut Host, link: Option<&Link>, journal: &mut Journal<'_>) -> Result<(), Error> {
+fn change(
+    step: &Step,
+    host: &mut Host,
+    link: Option<(&Link, Stay)>,
+    journal: &mut Journal<'_>,
+) -> Result<(), Error> {
     let pf = journal.record().pf;
     match step {
         Step::Down => {
             let change = LinkChange { up: Some(false), ..LinkChange::default() };
-            on_link(host, link, "set link down", &change)
+            on_link(host, link.map(|(link, _)| link), "set link down", &change)
         }
         Step::Vf { set, .. } => set_vf(host, pf, set),
         Step::Mac { set: mac, before, trusted } => {

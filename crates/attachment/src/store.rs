@@ -91,8 +91,9 @@ const OURS: &str = "sluice";
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 impl Store {
-    /// How long a lock is waited for.
-    pub const PATIENCE: Duration = Duration::from_mins(1);
+    /// How long a lock is waited for; in this crate's own unit tests no longer than they can sit out.
+    pub const PATIENCE: Duration =
+        if cfg!(test) { Duration::from_millis(50) } else { Duration::from_mins(1) };
 
     /// The state directory of `sriov`, which the Go plugin of that name writes and reads as well.
     pub fn sriov(paths: &Paths) -> Self {

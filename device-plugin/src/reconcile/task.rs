@@ -251,6 +251,10 @@ impl Keeper {
                 tracing::info!(device, container, ipam, "released the addresses of a pod that is gone");
                 return;
             }
+            Released::NoPlugin if record.sandbox.id.is_none() => {
+                "the Go plugin kept too little of its IPAM configuration; a DEL or GC can release them"
+                    .to_owned()
+            }
             Released::NoPlugin => {
                 "its IPAM plugin is not in --cni-bin-dir; a DEL or GC can release them".to_owned()
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use attachment::{LinkBefore, Owner, Paths, Record, Sandbox, Store, Undo};
-use netlink::{Link, Netns};
+use netlink::{Link, Netns, NetnsId};
 use serde_json::{Map, Value, json};
 use testkit::kubelet::Kubelet;
 use testkit::netns::Namespace;
@@ -30,8 +30,7 @@ fn record(container: &str, pod: &str, device: &str, netns: &Path) -> Record {
         version: Record::VERSION,
         owner: Owner { container_id: container.into(), ifname: "net1".parse().unwrap() },
         pod: Some(attachment::Pod { namespace: "ns".into(), name: pod.into(), uid: None }),
-        sandbox: Netns::open(netns)
-            .map_or_else(|_| Sandbox::unknown(Some(netns)), |netns| Sandbox::of(&netns)),
+        sandbox: Netns::open(netns).map_or_else(|_| dead(netns), |netns| Sandbox::of(&netns)),
         device: device.into(),
         function: device.parse().ok(),
         pf: None,
@@ -39,6 +38,11 @@ fn record(container: &str, pod: &str, device: &str, netns: &Path) -> Record {
         config: Map::new(),
         undo: Vec::new(),
     }
+}
+
+/// One that was there, and is told from others as ours are.
+fn dead(netns: &Path) -> Sandbox {
+    Sandbox { id: Some(NetnsId { dev: 4, ino: 7 }), ..Sandbox::unknown(Some(netns)) }
 }
 
 fn write(store: &Store, record: &Record) {

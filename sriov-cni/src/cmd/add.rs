@@ -53,14 +53,14 @@ fn make_plan(
 ) -> Result<Plan, Error> {
     let owner = Owner::of(request).map_err(Error::IfName)?;
     let name = ifname.unwrap_or_else(|| owner.ifname.clone());
-    let moving = observed.link.as_ref().filter(|_| binding.is_none());
+    let moves = observed.link.is_some() && binding.is_none();
     let steps = plan(conf, observed, binding, &name).map_err(Error::IfName)?;
     let ipam = request.conf.ipam.clone();
     let device = observed.function.address.to_string();
     let link = observed.link.as_ref().unwrap_or(&observed.pf_link);
     let interface = Interface {
         name: name.to_string(),
-        mac: reported_mac(conf, observed, moving.is_some()).map(|mac| mac.to_string()).unwrap_or_default(),
+        mac: reported_mac(conf, observed, moves).map(|mac| mac.to_string()).unwrap_or_default(),
         mtu: conf.mtu.unwrap_or(link.mtu),
         sandbox: netns.path().display().to_string(),
         pci_id: device.clone(),
@@ -80,7 +80,7 @@ fn make_plan(
             undo: steps.iter().map(Step::undo).collect(),
         },
         steps,
-        link: moving.cloned(),
+        link: observed.link.clone(),
         interface,
         inherited: Outcome { addressless: is_addressless(request), ..Outcome::default() },
         dns: None,

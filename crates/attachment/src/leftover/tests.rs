@@ -1,6 +1,6 @@
 use std::fs;
 
-use netlink::IfName;
+use netlink::{IfName, NetnsId};
 use serde_json::Map;
 
 use super::*;
@@ -37,7 +37,10 @@ impl Node {
             version: Record::VERSION,
             owner: Owner { container_id: "c1".into(), ifname: ifname.parse::<IfName>().unwrap() },
             pod: None,
-            sandbox: Sandbox::unknown(Some(&self.dir.path().join("netns/gone"))),
+            sandbox: Sandbox {
+                id: Some(NetnsId { dev: 4, ino: 7 }),
+                ..Sandbox::unknown(Some(&self.dir.path().join("netns/gone")))
+            },
             device: device.into(),
             function: Some(device.parse().unwrap()),
             pf: None,

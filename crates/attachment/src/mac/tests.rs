@@ -1,0 +1,66 @@
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::kernel::{self, Held, PF, Shared, VF_INDEX, address};
+
+const ADMIN: [u8; 6] = [2, 0, 0, 0, 2, 2];
+const PODS: [u8; 6] = [2, 0, 0, 0, 1, 1];
+
+fn held(own: [u8; 6], admin: [u8; 6]) -> Shared {
+    Arc::new(Mutex::new(Held { own, admin, told: Vec::new() }))
+}
+
+fn pf() -> Pf {
+    Pf { address: PF.parse().unwrap(), vf: 0 }
+}
+
+/// Puts `ADMIN` back, as PF's and as own, where the pod's are; what the VF has then and what the PF holds.
+fn restored(locked: Option<bool>) -> ([u8; 6], [u8; 6]) {
+    let shared = held(PODS, PODS);
+    let tree = kernel::node();
+    let mut host = kernel::host(&tree, &shared);
+    let link = host.netlink.link_by_index(VF_INDEX).unwrap();
+    let before = MacBefore { admin: Some(address(ADMIN)), effective: Some(address(ADMIN)), locked };
+    restore(&mut host, Some(pf()), Some(&link), &before).unwrap();
+    let held = shared.lock().unwrap();
+    (held.own, held.admin)
+}
+
+#[test]
+fn an_administrators_hold_comes_back_where_the_pf_shows_the_same_without_it() {
+    assert_eq!(restored(Some(true)), (ADMIN, ADMIN));
+    // Nobody noted whose it was, as for a pod of the Go plugin's.
+    assert_eq!(restored(None), (ADMIN, ADMIN));
+    // It is known that there was none.
+    assert_eq!(restored(Some(false)), (ADMIN, [0; 6]));
+}
+
+#[test]
+fn a_hold_that_a_killed_restore_took_off_comes_back() {
+    let shared = held(ADMIN, [0; 6]);
+    let tree = kernel::node();
+    let mut host = kernel::host(&tree, &shared);
+    let link = host.netlink.link_by_index(VF_INDEX).unwrap();
+    let before =
+        MacBefore { admin: Some(address(ADMIN)), effective: Some(address(ADMIN)), locked: Some(true) };
+    restore(&mut host, Some(pf()), Some(&link), &before).unwrap();
+    assert_eq!(shared.lock().unwrap().admin, ADMIN);
+}
+
+#[test]
+fn a_link_that_goes_away_with_its_driver_tells_whether_the_pf_holds_it() {
+    for (admin, wanted) in [(ADMIN, true), ([0; 6], false)] {
+        let shared = held(ADMIN, admin);
+        let tree = kernel::node();
+        let mut host = kernel::host(&tree, &shared);
+        let link = host.netlink.link_by_index(VF_INDEX).unwrap();
+        let mut noted = None;
+        let note = |refused| {
+            noted = Some(refused);
+            Ok(())
+        };
+        set(&mut host, Some(pf()), Some((&link, Stay::Passing)), &address(PODS), note).unwrap();
+        assert_eq!(noted, Some(wanted));
+        assert_eq!(shared.lock().unwrap().admin, PODS);
+    }
+}

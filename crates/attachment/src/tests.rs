@@ -1,0 +1,174 @@
+//! Pods that the Go plugin made, as a DEL, a GC and the next ADD find them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use cni::{NetConf, Request, Version};
+use serde_json::{Value, json};
+use testkit::sysfs::Tree;
+
+use crate::host::Host;
+use crate::kernel::{self, Shared, VF};
+use crate::record::Owner;
+use crate::{Paths, Store, detach, gc, recover};
+
+const VLAN: u16 = 12;
+
+struct Node {
+    tree: Tree,
+    store: Store,
+    paths: Paths,
+    held: Shared,
+    host: Host,
+}
+
+impl Node {
+    fn new(tree: Tree) -> Self {
+        let paths = Paths { state: tree.root().join("state"), sysfs: tree.sys() };
+        let held = Shared::default();
+        let host = kernel::host(&tree, &held);
+        fs::create_dir_all(paths.state.join("pci")).unwrap();
+        Self { store: Store::sriov(&paths), paths, held, host, tree }
+    }
+
+    /// A pod with VLAN 100, whose cache says nothing of `without`.
+    fn attached(&self, without: &[&str], ipam: &Value) {
+        let mut cache = json!({
+            "OrigVfState": {"AdminMAC": "00:00:00:00:00:00"}, "vlan": 100, "deviceID": VF, "VFID": 0, "name": "n",
+            "ipam": ipam,
+        });
+        cache.as_object_mut().unwrap().retain(|key, _| !without.contains(&key.as_str()));
+        fs::write(self.paths.state.join("c1-net1"), cache.to_string()).unwrap();
+    }
+
+    fn claimed(&self, netns: &str) {
+        fs::write(self.paths.state.join("pci").join(VF), netns).unwrap();
+    }
+
+    /// An IPAM plugin that wants to know its ranges, as host-local does, and keeps what it was told.
+    fn ipam(&self) {
+        let file = self.tree.root().join("ipam");
+        let text = "#!/bin/sh\ncat > \"$0.$CNI_COMMAND\"\n[ \"$CNI_COMMAND\" != DEL ] || grep -q subnet \"$0.DEL\"\n";
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn request(&self, container: &str, network: &str) -> Request {
+        let conf = json!({
+            "name": network, "ipam": {"type": "ipam", "subnet": "192.0.2.0/24"}, "cni.dev/valid-attachments": [],
+        });
+        let raw = conf.as_object().unwrap().clone();
+        let ipam = Some("ipam".to_owned());
+        Request {
+            container_id: container.into(),
+            netns: None,
+            ifname: "net1".into(),
+            args: String::new(),
+            path: vec![self.tree.root().to_owned()],
+            stdin: conf.to_string().into_bytes(),
+            conf: NetConf { version: Version::V1_1_0, name: network.into(), ipam, raw },
+        }
+    }
+
+    fn undo(&mut self) -> Result<(), crate::Error> {
+        let record = self.store.load(&owner()).unwrap().unwrap();
+        detach::undo(&self.request("c1", "n"), &self.store, &mut self.host, &record)
+    }
+
+    fn told(&self) -> Vec<u16> {
+        self.held.lock().unwrap().told.clone()
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.store.load(&owner()).unwrap().is_none() && self.store.claim(VF).unwrap().is_none()
+    }
+}
+
+fn owner() -> Owner {
+    Owner { container_id: "c1".into(), ifname: "net1".parse().unwrap() }
+}
+
+/// The Go plugin was killed between its cache and its claim, or while it wrote that, or is of a version that makes none; or its
+/// cache is of a version that did not note the VF's state.
+#[test]
+fn a_pod_without_a_claim_is_undone() {
+    for (claim, without) in [(None, &[][..]), (Some(""), &[]), (None, &["OrigVfState"])] {
+        let mut node = Node::new(kernel::node());
+        node.attached(without, &json!({}));
+        if let Some(claim) = claim {
+            node.claimed(claim);
+        }
+        node.undo().unwrap();
+        assert_eq!(node.told(), [VLAN], "{claim:?} {without:?}");
+        assert!(node.is_forgotten());
+    }
+}
+
+#[test]
+fn a_record_of_ours_without_a_claim_was_never_obeyed() {
+    let mut node = Node::new(kernel::node());
+    node.attached(&[], &json!({}));
+    let mut record = node.store.load(&owner()).unwrap().unwrap();
+    record.sandbox = crate::Sandbox::of(&node.host.netns);
+    node.store.save(&record, &serde_json::Map::new()).unwrap();
+    node.undo().unwrap();
+    assert_eq!(node.told(), [0; 0]);
+    assert!(node.is_forgotten());
+}
+
+/// Its VF may be another's by then, or an administrator's.
+#[test]
+fn what_waits_for_its_addresses_alone_is_put_back_once() {
+    let mut node = Node::new(kernel::node());
+    node.attached(&[], &json!({"type": "missing"}));
+    node.claimed("/run/netns/gone");
+    for _ in 0..2 {
+        let error = node.undo().unwrap_err().to_string();
+        assert!(error.contains("missing"), "{error}");
+    }
+    assert_eq!(node.told(), [VLAN]);
+    assert!(!node.is_forgotten());
+}
+
+#[test]
+fn gc_tells_ipam_what_the_cache_does_not() {
+    let tree = Tree::new();
+    // Without a PF nothing is asked of this machine's kernel.
+    tree.function(VF).on_vfio(7);
+    let node = Node::new(tree);
+    node.ipam();
+    node.attached(&[], &json!({"type": "ipam"}));
+    node.claimed("/run/netns/gone");
+    gc(&node.request("", "n"), &node.store, &node.paths).unwrap();
+    assert!(node.is_forgotten());
+    let told = fs::read_to_string(node.tree.root().join("ipam.DEL")).unwrap();
+    assert!(told.contains("192.0.2.0/24") && told.contains("OrigVfState"), "{told}");
+}
+
+#[test]
+fn the_next_add_puts_back_what_a_dead_pod_left() {
+    // Of the same network, and of one that cannot tell IPAM what the other's needs.
+    for (network, released) in [("n", true), ("other", false)] {
+        let mut node = Node::new(kernel::node());
+        node.ipam();
+        node.attached(&[], &json!({"type": "ipam"}));
+        node.claimed("/run/netns/gone");
+        let add = node.request("c2", network);
+        recover::free(&add, &node.store, &mut node.host, VF).unwrap();
+        assert_eq!(node.told(), [VLAN], "{network}");
+        assert_eq!(node.store.claim(VF).unwrap(), None);
+        assert_eq!(node.is_forgotten(), released, "{network}");
+    }
+}
+
+#[test]
+fn the_next_add_leaves_a_device_that_could_not_be_put_back() {
+    let mut node = Node::new(kernel::node());
+    node.attached(&[], &json!({}));
+    node.claimed("/run/netns/gone");
+    // No PF to speak to.
+    fs::remove_dir_all(node.tree.sys().join("bus/pci/devices").join(kernel::PF).join("net")).unwrap();
+    let add = node.request("c2", "n");
+    recover::free(&add, &node.store, &mut node.host, VF).unwrap_err();
+    assert!(node.store.claim(VF).unwrap().is_some());
+}
