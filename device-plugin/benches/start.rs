@@ -1,7 +1,7 @@
-//! The real binary on nodes of three sizes: time from its start until the kubelet stand-in has every pool's list, memory,
-//! lines of log, and how long an allocation takes. It must not fail on a slow machine: it prints what it saw.
+//! The real binary on nodes of three sizes: time from its start until the kubelet stand-in has every pool's list, and from
+//! the signal that ends it until the next one's are there, memory, lines of log, and how long an allocation takes. It must not fail on a slow machine: it prints what it saw.
 //!
-//! `cargo bench -p sriovdp --bench start`, with `--profile testbed` where fat LTO takes too long.
+//! `cargo bench -p sriovdp --bench start`, with `CARGO_PROFILE_BENCH_LTO=off` where fat LTO takes too long.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use kubelet_api::device_plugin::device_plugin_client::DevicePluginClient;
 use kubelet_api::device_plugin::{AllocateRequest, ContainerAllocateRequest};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use testkit::kubelet::{Kubelet, State};
 use testkit::sysfs::Tree;
 use tonic::transport::Endpoint;
@@ -26,7 +28,7 @@ const ALLOCATIONS: usize = 5_000;
 
 fn main() {
     println!(
-        "VFs x pools | start to all pools listed, ms: min median max | RSS KiB idle, after load | log lines | Allocate us: p50 p99 max"
+        "VFs x pools | start to all pools listed, ms: min median max | restart, SIGTERM to all pools listed again, ms: min median max | RSS KiB idle, after load | log lines | Allocate us: p50 p99 max"
     );
     for (pfs, vfs, pools) in NODES {
         let tree = Tree::generated(pfs, vfs);
@@ -34,9 +36,12 @@ fn main() {
         let mut starts: Vec<Run> = (0..STARTS).map(|_| run(&tree, pools, vfs * pfs / pools)).collect();
         starts.sort_by_key(|run| run.start);
         let [first, middle, last] = [0, STARTS / 2, STARTS - 1].map(|at| ms(starts[at].start));
+        let mut restarts: Vec<Duration> = starts.iter().map(|run| run.restart).collect();
+        restarts.sort();
+        let [soonest, middling, latest] = [0, STARTS / 2, STARTS - 1].map(|at| ms(restarts[at]));
         let run = &starts[STARTS / 2];
         println!(
-            "{} x {pools} | {first:.1} {middle:.1} {last:.1} | {} {} | {} | {} {} {}",
+            "{} x {pools} | {first:.1} {middle:.1} {last:.1} | {soonest:.1} {middling:.1} {latest:.1} | {} {} | {} | {} {} {}",
             pfs * vfs,
             run.idle_kib,
             run.loaded_kib,
@@ -50,6 +55,7 @@ fn main() {
 
 struct Run {
     start: Duration,
+    restart: Duration,
     idle_kib: u64,
     loaded_kib: u64,
     lines: usize,
@@ -61,8 +67,9 @@ struct Run {
 fn run(tree: &Tree, pools: u32, devices: u32) -> Run {
     let root = tree.root().join("kubelet");
     let kubelet = Kubelet::start(&root).unwrap();
-    let all =
-        |state: &State| (0..pools).all(|pool| state.has(&format!("intel.com/pool{pool}"), devices as usize));
+    let all = move |state: &State| {
+        (0..pools).all(|pool| state.has(&format!("intel.com/pool{pool}"), devices as usize))
+    };
     let began = Instant::now();
     let mut child = spawn(tree, &root);
     kubelet.until("every pool", Duration::from_mins(1), all).unwrap();
@@ -70,12 +77,19 @@ fn run(tree: &Tree, pools: u32, devices: u32) -> Run {
     let idle_kib = resident(&child);
     let allocate = allocations(&kubelet.state());
     let loaded_kib = resident(&child);
-    child.kill().unwrap();
-    child.wait().unwrap();
     // The lines of allocations are not those of the start.
     let log = std::fs::read_to_string(log(tree)).unwrap();
     let lines = log.lines().filter(|line| !line.contains("allocated")).count();
-    Run { start, idle_kib, loaded_kib, lines, allocate }
+    let began = Instant::now();
+    kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+    child = spawn(tree, &root);
+    let again = move |state: &State| all(state) && state.pools.values().all(|pool| pool.registrations == 2);
+    kubelet.until("every pool again", Duration::from_mins(1), again).unwrap();
+    let restart = began.elapsed();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    Run { start, restart, idle_kib, loaded_kib, lines, allocate }
 }
 
 fn spawn(tree: &Tree, kubelet_root: &Path) -> Child {

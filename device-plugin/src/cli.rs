@@ -42,6 +42,10 @@ pub enum Command {
         #[arg(long, short, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
+    /// Ask the running daemon whether it can do its work, as a liveness probe; exit code 1 where it cannot
+    Alive,
+    /// Ask the running daemon whether the kubelet has all its pools, as a readiness probe; exit code 1 where not
+    Ready,
     /// Look for mistakes in a configuration, without looking at the node
     Check {
         /// The configuration; without it the one of --config-file
@@ -114,6 +118,9 @@ pub struct Options {
     /// Time between two looks at the node and the configuration where nothing tells of a change, such as 30s or 1m
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = interval)]
     pub rescan_interval: Duration,
+    /// How long one look at the node may take before the daemon counts as dead and goes on with what it knows
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = interval)]
+    pub look_timeout: Duration,
     /// Put back what pods that are gone left behind, where no DEL came
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = go_bool)]
     pub reconcile: bool,
@@ -129,7 +136,7 @@ pub struct Options {
     /// The kubelet's PodResources socket; without it the one below --kubelet-root
     #[arg(long, global = true, value_name = "FILE")]
     pub pod_resources_socket: Option<PathBuf>,
-    /// Where the daemon answers `explain` for pods, to root alone
+    /// Where the daemon answers `explain` for pods, `alive` and `ready`, to root alone
     #[arg(long, global = true, value_name = "FILE", default_value = "/run/sluice/sriovdp.sock")]
     pub control_socket: PathBuf,
     /// Give each run sockets of its own, so that a new daemon takes over while the old one still serves

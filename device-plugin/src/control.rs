@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::kubelet::Socket;
+use crate::metrics::Readiness;
 
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,11 +22,18 @@ const LONGEST: u64 = 4096;
 
 /// What can be asked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Question {
-    /// A pod, `<namespace>/<name>`.
-    pub pod: String,
-    /// JSON rather than words.
-    pub json: bool,
+pub enum Question {
+    /// What became of a pod.
+    Pod {
+        /// Its name, `<namespace>/<name>`.
+        pod: String,
+        /// JSON rather than words.
+        json: bool,
+    },
+    /// Whether the daemon can do its work.
+    Alive,
+    /// Whether the kubelet has what it is to have.
+    Ready,
 }
 
 /// There is no answer.
@@ -82,6 +90,13 @@ pub fn ask(socket: &Path, question: &Question) -> Result<String, Error> {
     };
     let answer = talk().map_err(|source| Error::NoAnswer { socket: socket.to_owned(), source })?;
     if answer.is_empty() { Err(Error::Refused { socket: socket.to_owned() }) } else { Ok(answer) }
+}
+
+/// Asks a running daemon [`Question::Alive`] or [`Question::Ready`]. It blocks.
+pub fn probe(socket: &Path, question: &Question) -> Result<Readiness, Error> {
+    let answer = ask(socket, question)?;
+    let wrong = |source| Error::NoAnswer { socket: socket.to_owned(), source: io::Error::other(source) };
+    serde_json::from_str(&answer).map_err(wrong)
 }
 
 /// Listens, in the place of whoever did before.
@@ -160,13 +175,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("made/control.sock");
         let listener = listen(&socket).unwrap();
-        let server = tokio::spawn(
-            listener.serve(|question| async move { format!("{} {}", question.pod, question.json) }),
-        );
-        let question = Question { pod: "ns/p".into(), json: true };
+        let server = tokio::spawn(listener.serve(|question| async move { format!("{question:?}") }));
+        let question = Question::Pod { pod: "ns/p".into(), json: true };
         let (asked, path) = (question.clone(), socket.clone());
         let answer = tokio::task::spawn_blocking(move || ask(&path, &asked)).await.unwrap().unwrap();
-        assert_eq!(answer, "ns/p true");
+        assert_eq!(answer, format!("{question:?}"));
         let mut stream = UnixStream::connect(&socket).await.unwrap();
         stream.write_all(b"hello\n").await.unwrap();
         let mut said = String::new();

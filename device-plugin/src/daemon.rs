@@ -97,11 +97,22 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     // Before the first look, which may take a while: the probes are to hear that.
     let web =
         options.metrics_address.clone().map(|address| tokio::spawn(web::serve(address, metrics.clone())));
-    let reconciler = left_behind::reconciler(options, &metrics).await;
     let sources = left_behind::sources(options);
-    let mut world =
-        World::new(options, sources.clone(), host.grants.clone(), reconciler.unclean(), metrics.clone())
-            .await?;
+    let (shown, pools) = watch::channel(Vec::new());
+    let answers = answers::serve(options, sources.clone(), pools, metrics.clone());
+    let starting = async {
+        let reconciler = left_behind::reconciler(options, &metrics).await;
+        let (grants, unclean) = (host.grants.clone(), reconciler.unclean());
+        let world = World::new(options, sources, grants, unclean, metrics.clone()).await?;
+        Ok::<_, Error>((reconciler, world))
+    };
+    let (reconciler, mut world) = tokio::select! {
+        name = signals.next() => {
+            tracing::info!("{name}: stopping");
+            return Ok(());
+        }
+        started = starting => started?,
+    };
     // The kubelet is told of our sockets by their full path.
     let root = absolute(&options.kubelet_root)
         .map_err(|source| Error::System { doing: "make --kubelet-root absolute", source })?;
@@ -116,8 +127,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     if let Some(error) = fronts.show(world.pools(), world.holds()).into_iter().next() {
         return Err(error);
     }
-    let (shown, pools) = watch::channel(world.pools().to_vec());
-    let answers = answers::serve(options, sources, pools);
+    shown.send_replace(world.pools().to_vec());
     let name = loop {
         let stir = tokio::select! {
             name = signals.next() => break name,
@@ -130,7 +140,11 @@ pub async fn run(options: &Options) -> Result<(), Error> {
             }
             stir = world.stirred() => stir,
         };
-        if world.look(stir).await {
+        let changed = tokio::select! {
+            name = signals.next() => break name,
+            changed = world.look(stir) => changed,
+        };
+        if changed {
             reconciler.wake();
         }
         shown.send_replace(world.pools().to_vec());

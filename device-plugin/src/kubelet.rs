@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::config::Resource;
 use crate::device_info::Host;
-use crate::metrics::{Metrics, Registration};
+use crate::metrics::{Epoch, Metrics, Registration};
 use crate::pool::Pool;
 
 mod backoff;
@@ -89,6 +89,7 @@ pub struct Front {
     pool: watch::Receiver<Arc<Pool>>,
     host: Arc<Host>,
     metrics: Metrics,
+    epoch: Epoch,
 }
 
 /// A pool that is served and of which the kubelet can know.
@@ -135,7 +136,11 @@ pub fn check_socket_path(kubelet: &Kubelet, resource: &Resource) -> Result<(), S
 impl Front {
     /// A front for a pool, which may change; it ends when the sender is dropped.
     pub fn new(folder: Folder, pool: watch::Receiver<Arc<Pool>>, host: Arc<Host>, metrics: Metrics) -> Self {
-        Self { folder, pool, host, metrics }
+        let epoch = metrics.epoch();
+        // Whoever asks from now on is to hear that the kubelet does not have it yet.
+        let waiting = Registration::Waiting("the kubelet has not asked for it".to_owned());
+        metrics.registration(&pool.borrow().config.resource, epoch, waiting);
+        Self { folder, pool, host, metrics, epoch }
     }
 
     /// Serves until the pool's sender is dropped, whatever becomes of the kubelet and its folder. The only errors are
@@ -174,7 +179,7 @@ impl Front {
                     if backoff.worth_a_word() {
                         tracing::warn!("pool {resource}: {error}; trying again");
                     }
-                    self.metrics.registration(&resource, Registration::of(error));
+                    self.metrics.registration(&resource, self.epoch, Registration::of(error));
                     self.folder.place()
                 }
             };
@@ -184,7 +189,7 @@ impl Front {
                 () = self.folder.moved(place.as_ref()) => backoff.reset(),
             }
         };
-        self.metrics.forget(&resource);
+        self.metrics.forget(&resource, self.epoch);
         served
     }
 
@@ -194,7 +199,7 @@ impl Front {
             let pool = self.pool.borrow();
             (pool.config.resource.clone(), server::options(&pool))
         };
-        let contact = Contact::new(resource.clone(), self.metrics.clone());
+        let contact = Contact::new(resource.clone(), self.metrics.clone(), self.epoch);
         contact.is(Registration::Waiting("the kubelet's folder is not there".to_owned()));
         let place = loop {
             match self.folder.place() {

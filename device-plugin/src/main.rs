@@ -18,6 +18,8 @@ fn main() -> ExitCode {
         None => serve(&options).map(|()| ExitCode::SUCCESS),
         Some(Command::List { output }) => print_list(&options, output),
         Some(Command::Explain { asked, output }) => print_explanation(&options, asked.as_deref(), output),
+        Some(Command::Alive) => probe(&options, &Question::Alive),
+        Some(Command::Ready) => probe(&options, &Question::Ready),
         Some(Command::Check { file, output, strict }) => {
             let options = Options { config_file: file.unwrap_or(options.config_file.clone()), ..options };
             check(&options, output, strict)
@@ -50,7 +52,10 @@ fn serve(options: &Options) -> Result<(), Error> {
         .build()
         .map_err(|source| Error::System { doing: "start", source })?;
     tracing::info!("sriovdp {}, configuration {}", env!("CARGO_PKG_VERSION"), options.config_file.display());
-    runtime.block_on(daemon::run(options))
+    let done = runtime.block_on(daemon::run(options));
+    // A look that hangs in the kernel is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 /// Without a configuration there are no pools, but still devices to show.
@@ -98,8 +103,15 @@ fn print_explanation(options: &Options, asked: Option<&str>, output: Output) -> 
 }
 
 fn print_pod(options: &Options, pod: &Asked, output: Output) -> Result<ExitCode, Error> {
-    let question = Question { pod: pod.to_string(), json: matches!(output, Output::Json) };
+    let question = Question::Pod { pod: pod.to_string(), json: matches!(output, Output::Json) };
     print(&control::ask(&options.control_socket, &question)?)
+}
+
+/// What a kubelet's probe wants: 0 where it is so, 1 where it is not or nobody answers.
+fn probe(options: &Options, question: &Question) -> Result<ExitCode, Error> {
+    let health = control::probe(&options.control_socket, question)?;
+    print(&(serde_json::json!(health).to_string() + "\n"))?;
+    Ok(if health.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// 2 where the daemon would not serve the file or a part of it, 1 for warnings that are to fail.

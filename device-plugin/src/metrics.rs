@@ -1,6 +1,7 @@
 //! What the daemon tells Prometheus of itself, and whether it is ready: counted where it happens, read by `web`.
 //! It must not decide anything, nor fail: whoever counts has something better to do.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::pool::Pool;
 mod status;
 
 use status::Status;
-pub use status::{Readiness, Registration};
+pub use status::{Epoch, Readiness, Registration};
 
 /// Cheap to clone; all clones count together.
 #[derive(Clone, Debug)]
@@ -38,6 +39,7 @@ struct Inner {
     registered: Family<ResourceLabel, Gauge>,
     registrations: Family<RegistrationLabels, Counter>,
     reconciled: Family<ActionLabel, Counter>,
+    epochs: AtomicU64,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -92,6 +94,7 @@ impl Metrics {
             registered: Family::default(),
             registrations: Family::default(),
             reconciled: Family::default(),
+            epochs: AtomicU64::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -121,8 +124,17 @@ impl Metrics {
         self.status().configuration(generation, wrong);
     }
 
-    /// Where a pool stands with the kubelet now. What it was already is not counted again, and waiting never.
-    pub fn registration(&self, resource: &Resource, state: Registration) {
+    /// What tells one front's words from those of the front before it, which may still be ending.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.0.epochs.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Where a pool stands with the kubelet now, unless a later front has said it. What it was already is not counted again,
+    /// and waiting never.
+    pub fn registration(&self, resource: &Resource, epoch: Epoch, state: Registration) {
+        if !self.status().begin(resource, epoch) {
+            return;
+        }
         let name = resource.to_string();
         let label = ResourceLabel { resource: name.clone() };
         self.0.registered.get_or_create(&label).set(i64::from(state == Registration::Registered));
@@ -133,10 +145,22 @@ impl Metrics {
         }
     }
 
-    /// The pool is not served any more.
-    pub fn forget(&self, resource: &Resource) {
-        self.0.registered.remove(&ResourceLabel { resource: resource.to_string() });
-        self.status().forget(resource);
+    /// The pool is not served any more, unless a later front has it.
+    pub fn forget(&self, resource: &Resource, epoch: Epoch) {
+        if self.status().forget(resource, epoch) {
+            self.0.registered.remove(&ResourceLabel { resource: resource.to_string() });
+        }
+    }
+
+    /// A look at the node has not ended for so long; `None` where it has.
+    pub fn hangs(&self, since: Option<Duration>) {
+        self.status().hangs(since);
+    }
+
+    /// Whether the daemon can do its work at all, and if not why.
+    pub fn liveness(&self) -> Readiness {
+        let trouble = self.status().trouble();
+        Readiness { ready: trouble.is_none(), reasons: trouble.into_iter().collect() }
     }
 
     /// One thing that the reconciler did, by its kind.

@@ -1,13 +1,13 @@
 //! `--metrics-address`: metrics, and the answers to the kubelet's probes, by HTTP.
 //! It must not know what is counted, nor let a slow or greedy client keep the daemon from its work.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -18,15 +18,17 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::kubelet::{self, Socket};
 use crate::metrics::Metrics;
 
 /// As many clients at once as a node has: the kubelet's probes, one or two that scrape, and somebody who looks.
 const CLIENTS: usize = 16;
-/// How long a client may take to ask, and to hear the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to ask.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take to ask and to hear the answer, which may be long.
+const WHOLE: Duration = Duration::from_secs(10);
 /// Between two attempts to listen: while a new daemon takes over, the old one has the port.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -51,25 +53,47 @@ enum Listener {
 
 /// Answers for as long as it is polled. An address that cannot be had is tried for again: the pods matter more.
 pub async fn serve(address: Address, metrics: Metrics) -> Infallible {
-    let clients = Arc::new(Semaphore::new(CLIENTS));
+    let mut clients = Clients::default();
     let listener = listen(&address).await;
     loop {
-        // The semaphore is never closed.
-        let place = clients.clone().acquire_owned().await;
         let metrics = metrics.clone();
         let accepted = match &listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(client, _)| {
-                tokio::spawn(async move { (converse(client, metrics).await, drop(place)) });
-            }),
-            Listener::Unix(listener, _) => listener.accept().await.map(|(client, _)| {
-                tokio::spawn(async move { (converse(client, metrics).await, drop(place)) });
-            }),
+            Listener::Tcp(listener) => {
+                listener.accept().await.map(|(client, _)| clients.admit(converse(client, metrics)))
+            }
+            Listener::Unix(listener, _) => {
+                listener.accept().await.map(|(client, _)| clients.admit(converse(client, metrics)))
+            }
         };
         if let Err(error) = accepted {
             tracing::debug!("{address}: {error}");
             // Out of descriptors, most likely; to try again at once would be to do nothing else.
             tokio::time::sleep(PAUSE).await;
         }
+        // Whoever has asked already is answered before the next is let in, however many knock.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Those who are being talked to, the oldest first. They go with this.
+#[derive(Debug, Default)]
+struct Clients {
+    at_work: JoinSet<()>,
+    since: VecDeque<AbortHandle>,
+}
+
+impl Clients {
+    /// Lets one more in. Where the places are taken the oldest one goes: who asks at once is answered at once, so it is one
+    /// that says nothing or does not listen.
+    fn admit(&mut self, talk: impl Future<Output = ()> + Send + 'static) {
+        while self.at_work.try_join_next().is_some() {}
+        self.since.retain(|client| !client.is_finished());
+        if self.since.len() >= CLIENTS
+            && let Some(oldest) = self.since.pop_front()
+        {
+            oldest.abort();
+        }
+        self.since.push_back(self.at_work.spawn(talk));
     }
 }
 
@@ -108,7 +132,7 @@ async fn converse(client: impl AsyncRead + AsyncWrite + Unpin, metrics: Metrics)
         .keep_alive(false)
         .serve_connection(TokioIo::new(client), answers);
     // A client that breaks off, or takes too long, has what it has.
-    let _ = tokio::time::timeout(PATIENCE * 2, talk).await;
+    let _ = tokio::time::timeout(WHOLE, talk).await;
 }
 
 fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
@@ -119,8 +143,11 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD alone\n".to_owned())
         }
         "/metrics" => (StatusCode::OK, OPEN_METRICS, metrics.text()),
-        // Whoever can say so is alive: there is one thread.
-        "/healthz" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+        // Whoever can say so is alive, there is one thread; if it can look at its node.
+        "/healthz" => match metrics.liveness() {
+            health if health.ready => (StatusCode::OK, TEXT, "ok\n".to_owned()),
+            health => (StatusCode::SERVICE_UNAVAILABLE, TEXT, health.reasons.join("; ") + "\n"),
+        },
         "/readyz" => {
             let readiness = metrics.readiness();
             let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -1,15 +1,17 @@
 //! What the daemon knows: the configuration, the node, what pods hold and what is unclean; and the pools that come of it.
 //! It must not serve them.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::cli::Options;
 use crate::config::{Config, PoolConfig, Watched};
 use crate::holdings::{self, Sources};
-use crate::inventory::{Cause, Scan, Snapshot, Watch};
+use crate::inventory::{self, Cause, Scan, Snapshot, Watch};
 use crate::metrics::Metrics;
 use crate::pool::{self, Grants, Holds, Pool, Why};
 use crate::reconcile::Unclean;
@@ -34,7 +36,12 @@ pub(super) struct World {
     snapshot: Snapshot,
     held: HeldNow,
     pools: Vec<Arc<Pool>>,
+    /// A look that did not end in time. Until it does nobody looks: it would not fare better.
+    late: Option<Looking>,
 }
+
+/// A look at the node at work, on another thread: an allocation must not wait for a thousand functions.
+type Looking = JoinHandle<Result<Scan, inventory::Error>>;
 
 /// What was heard of the holders.
 struct HeldNow {
@@ -78,9 +85,7 @@ impl World {
         let config = servable(config.map_err(Error::Config)?, &file)?;
         // Before the first look, so that nothing falls between the two.
         let node = Watch::new(&roots(&options), options.rescan_interval);
-        let began = Instant::now();
-        let Scan { snapshot, odd } = look(&options, &config.pools, false, None)?;
-        metrics.scan_took(began.elapsed());
+        let Scan { snapshot, odd } = first(&options, &config.pools, &metrics).await?;
         log::scan(&snapshot, &odd);
         let held = HeldNow { grants, told: None, answered: true, used: Holds::default(), again: None };
         let mut world = Self {
@@ -95,9 +100,12 @@ impl World {
             snapshot,
             held,
             pools: Vec::new(),
+            late: None,
         };
-        world.adopt(config);
+        let wrong = world.adopt(config);
         let pools = world.settle().await;
+        // Not before there are pools: who asks whether all are registered must not hear of none.
+        world.metrics.configuration(world.generation, wrong);
         log::pools(&pools);
         Ok(world)
     }
@@ -121,6 +129,12 @@ impl World {
             () = changed(&mut self.unclean) => Stir::Other,
             () = until(again) => Stir::Other,
             () = self.held.grants.doubted() => Stir::Other,
+            () = ended(&mut self.late) => {
+                tracing::info!("the look at the node that was late has ended");
+                self.late = None;
+                self.metrics.hangs(None);
+                Stir::Node(Cause::Clock)
+            }
         }
     }
 
@@ -143,7 +157,8 @@ impl World {
         let Some(read) = self.file.reread() else { return false };
         match read.map_err(Error::Config).and_then(|config| servable(config, &self.file)) {
             Ok(config) => {
-                self.adopt(config.over(&self.pools_wanted));
+                let wrong = self.adopt(config.over(&self.pools_wanted));
+                self.metrics.configuration(self.generation, wrong);
                 tracing::info!(generation = self.generation, "configuration read again");
                 true
             }
@@ -155,20 +170,28 @@ impl World {
         }
     }
 
-    fn adopt(&mut self, config: Config) {
+    /// What is wrong with a part of it.
+    fn adopt(&mut self, config: Config) -> Option<String> {
         self.generation += 1;
-        let refused: Vec<String> = config.refused.iter().map(ToString::to_string).collect();
-        self.metrics.configuration(self.generation, (!refused.is_empty()).then(|| refused.join("; ")));
         self.pools_wanted = config.pools.into();
+        let refused: Vec<String> = config.refused.iter().map(ToString::to_string).collect();
+        (!refused.is_empty()).then(|| refused.join("; "))
     }
 
-    /// Reads the node, on another thread: an allocation must not wait for a thousand functions. Whether it has changed.
-    /// What is costly to know and seldom changes is left to the clock.
+    /// Reads the node. Whether it has changed. What is costly to know and seldom changes is left to the clock. Where that
+    /// takes too long the node counts as it was.
     async fn rescan(&mut self, cause: Cause) -> bool {
-        let (options, pools) = (self.options.clone(), self.pools_wanted.clone());
+        if self.late.is_some() {
+            return false;
+        }
         let began = Instant::now();
         let known = (cause == Cause::Event).then(|| self.snapshot.clone());
-        let scan = tokio::task::spawn_blocking(move || look(&options, &pools, false, known.as_ref())).await;
+        let mut looking = begin(&self.options, &self.pools_wanted, known);
+        let Ok(scan) = tokio::time::timeout(self.options.look_timeout, &mut looking).await else {
+            hangs(&self.options, &self.metrics);
+            self.late = Some(looking);
+            return false;
+        };
         self.node.looked(began.elapsed());
         let Scan { snapshot, odd } = match scan {
             Ok(Ok(scan)) => scan,
@@ -266,6 +289,45 @@ impl HeldNow {
             }
             Err(error) => tracing::debug!("{error}"),
         }
+    }
+}
+
+/// The first look, without which there is nothing to go on with.
+async fn first(options: &Arc<Options>, pools: &[PoolConfig], metrics: &Metrics) -> Result<Scan, Error> {
+    let began = Instant::now();
+    let mut looking = begin(options, &pools.into(), None);
+    let in_time = tokio::time::timeout(options.look_timeout, &mut looking).await;
+    let scan = if let Ok(scan) = in_time {
+        scan
+    } else {
+        hangs(options, metrics);
+        let scan = looking.await;
+        metrics.hangs(None);
+        scan
+    };
+    metrics.scan_took(began.elapsed());
+    let panicked = |source| Error::System { doing: "look at the node", source: io::Error::other(source) };
+    Ok(scan.map_err(panicked)??)
+}
+
+fn begin(options: &Arc<Options>, pools: &Arc<[PoolConfig]>, known: Option<Snapshot>) -> Looking {
+    let (options, pools) = (options.clone(), pools.clone());
+    tokio::task::spawn_blocking(move || look(&options, &pools, false, known.as_ref()))
+}
+
+fn hangs(options: &Options, metrics: &Metrics) {
+    let limit = options.look_timeout;
+    tracing::error!(
+        "a look at the node has not ended after {limit:?}, and is waited for; until then the node counts as it was"
+    );
+    metrics.hangs(Some(limit));
+}
+
+/// Pending for ever where there is none.
+async fn ended(late: &mut Option<Looking>) {
+    match late {
+        Some(looking) => drop(looking.await),
+        None => std::future::pending().await,
     }
 }
 

@@ -2,18 +2,47 @@
 //! It must not be run where devlink answers, and must not be waited for without end.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pci::PciAddress;
 
-/// The tool reads registers; one that takes longer than this hangs.
+/// The tool reads registers; where it takes longer than this for all functions of a node it hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The profile of a function; `None` where the tool is not there, fails, or knows of none.
-pub(super) fn profile(function: PciAddress) -> Option<String> {
-    let mut child = Command::new("ddptool")
+/// The tool for one look at the node, and what is left of the time that it has for that.
+#[derive(Debug)]
+pub(super) struct Tool {
+    program: PathBuf,
+    left: Duration,
+}
+
+impl Default for Tool {
+    fn default() -> Self {
+        Self { program: "ddptool".into(), left: PATIENCE }
+    }
+}
+
+impl Tool {
+    /// The profile of a function; `None` where the tool is not there, fails, knows of none, or its time is over.
+    pub(super) fn profile(&mut self, function: PciAddress) -> Option<String> {
+        if self.left.is_zero() {
+            return None;
+        }
+        let began = Instant::now();
+        let text = run(&self.program, function, self.left);
+        self.left = self.left.saturating_sub(began.elapsed());
+        if self.left.is_zero() {
+            tracing::warn!("ddptool did not answer for {function} in time; it is asked no more in this look");
+        }
+        parse(&text?)
+    }
+}
+
+fn run(program: &Path, function: PciAddress, patience: Duration) -> Option<String> {
+    let mut child = Command::new(program)
         .args(["-l", "-a", "-j", "-s"])
         .arg(function.to_string())
         .stdin(Stdio::null())
@@ -28,13 +57,12 @@ pub(super) fn profile(function: PciAddress) -> Option<String> {
         // Nobody may be waiting any more.
         let _ = stdout.read_to_string(&mut text).map(|_| sender.send(text));
     });
-    let text = receiver.recv_timeout(PATIENCE);
+    let text = receiver.recv_timeout(patience);
     if text.is_err() {
-        tracing::warn!("ddptool did not answer for {function}; its DDP profile counts as none");
         let _ = child.kill();
     }
     let _ = child.wait();
-    parse(&text.ok()?)
+    text.ok()
 }
 
 fn parse(text: &str) -> Option<String> {
@@ -46,6 +74,20 @@ fn parse(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tool_that_hangs_is_waited_for_once_in_a_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("ddptool");
+        std::fs::write(&program, "#!/bin/sh\necho >> \"${0%/*}/asked\"\nexec sleep 60\n").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut tool = Tool { program, left: Duration::from_millis(500) };
+        for _ in 0..3 {
+            assert_eq!(tool.profile("0000:3b:00.0".parse().unwrap()), None);
+        }
+        let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
+        assert_eq!((asked.lines().count(), tool.left), (1, Duration::ZERO));
+    }
 
     #[test]
     fn every_shape_of_output() {

@@ -18,6 +18,7 @@ pub(super) struct Details<'a> {
     pf_names: HashMap<PciAddress, Option<String>>,
     ddp: HashMap<PciAddress, Option<String>>,
     vdpa: BTreeMap<PciAddress, String>,
+    tool: ddptool::Tool,
 }
 
 impl<'a> Details<'a> {
@@ -30,7 +31,14 @@ impl<'a> Details<'a> {
                 vdpa.entry(function).or_insert(name);
             }
         }
-        Self { sysfs, kernel, pf_names: HashMap::new(), ddp: HashMap::new(), vdpa }
+        Self {
+            sysfs,
+            kernel,
+            pf_names: HashMap::new(),
+            ddp: HashMap::new(),
+            vdpa,
+            tool: ddptool::Tool::default(),
+        }
     }
 
     /// Fills in what is needed.
@@ -127,7 +135,7 @@ impl<'a> Details<'a> {
             }
             Role::Pf { .. } | Role::Plain => self.kernel.ddp_profile(function),
         };
-        known.or_else(|| ddptool::profile(function))
+        known.or_else(|| self.tool.profile(function))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::Resource;
-use crate::metrics::{Metrics, Registration};
+use crate::metrics::{Epoch, Metrics, Registration};
 
 /// How long nobody may listen before a pool takes itself for forgotten. A kubelet that starts again looks at the sockets
 /// in its folder each second (`pkg/kubelet/pluginmanager/plugin_manager.go`).
@@ -17,6 +17,7 @@ const GRACE: Duration = Duration::from_millis(1500);
 pub(super) struct Contact {
     resource: Resource,
     metrics: Metrics,
+    epoch: Epoch,
     streams: watch::Sender<Streams>,
 }
 
@@ -33,14 +34,14 @@ struct Streams {
 pub(super) struct Listening(Contact);
 
 impl Contact {
-    pub(super) fn new(resource: Resource, metrics: Metrics) -> Self {
-        Self { resource, metrics, streams: watch::Sender::default() }
+    pub(super) fn new(resource: Resource, metrics: Metrics, epoch: Epoch) -> Self {
+        Self { resource, metrics, epoch, streams: watch::Sender::default() }
     }
 
     /// Where the pool stands now.
     pub(super) fn is(&self, state: Registration) {
         if !self.streams.borrow().closed {
-            self.metrics.registration(&self.resource, state);
+            self.metrics.registration(&self.resource, self.epoch, state);
         }
     }
 
@@ -103,7 +104,7 @@ mod tests {
     fn contact() -> (Contact, Metrics) {
         let metrics = Metrics::new();
         metrics.configuration(1, None);
-        (Contact::new(Resource::new("intel.com", "net").unwrap(), metrics.clone()), metrics)
+        (Contact::new(Resource::new("intel.com", "net").unwrap(), metrics.clone(), metrics.epoch()), metrics)
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tokio::net::UnixListener;
 
@@ -42,12 +43,15 @@ pub enum Error {
     },
 }
 
+/// Device, inode number, and when it was made: an inode number is used again at once. Where the file system does not keep
+/// that, the time of its last change.
+type Identity = (u64, u64, Option<SystemTime>, Option<(i64, i64)>);
+
 /// The file of a socket that we listen on. Removed when dropped, if it still is ours.
 #[derive(Debug)]
 pub(crate) struct Socket {
     path: PathBuf,
-    /// Device and inode number.
-    identity: Option<(u64, u64)>,
+    identity: Option<Identity>,
 }
 
 /// What has become of our socket.
@@ -110,13 +114,42 @@ impl Drop for Socket {
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+fn identity(path: &Path) -> Option<Identity> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    // A label or a mode set by somebody else changes the file, and does not make it his.
+    let (made, changed) = (meta.created().ok(), (meta.ctime(), meta.ctime_nsec()));
+    Some((meta.dev(), meta.ino(), made, made.is_none().then_some(changed)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_socket_with_the_inode_of_ours_is_not_ours_and_a_new_mode_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let (_listener, socket) = bind(&path).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        assert_eq!(socket.fate(), Fate::Ours);
+        let ours = fs::metadata(&path).unwrap();
+        let began = std::time::Instant::now();
+        // File systems give the number out again at once; times are as fine as the kernel's tick.
+        while began.elapsed().as_millis() < 100 {
+            fs::remove_file(&path).unwrap();
+            assert_eq!(socket.fate(), Fate::Gone);
+            drop(UnixListener::bind(&path).unwrap());
+        }
+        assert_eq!(
+            socket.fate(),
+            Fate::Taken,
+            "inode {} then {}",
+            ours.ino(),
+            fs::metadata(&path).unwrap().ino()
+        );
+        drop(socket);
+        assert!(path.exists());
+    }
 
     #[tokio::test]
     async fn binds_over_a_stale_socket_and_removes_its_own() {

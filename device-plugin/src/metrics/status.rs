@@ -2,8 +2,9 @@
 //! It must not count; it knows only how things are now.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Resource;
 
@@ -21,7 +22,7 @@ pub enum Registration {
 }
 
 /// The answer to a readiness probe.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Readiness {
     /// Whether everything that is to be served is.
     pub ready: bool,
@@ -33,8 +34,13 @@ pub struct Readiness {
 pub(super) struct Status {
     generation: u64,
     wrong: Option<String>,
-    registrations: BTreeMap<String, Registration>,
+    registrations: BTreeMap<String, (Epoch, Option<Registration>)>,
+    hangs: Option<Duration>,
 }
+
+/// Which front of a pool: a later one is greater.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Epoch(pub(super) u64);
 
 impl Registration {
     /// How an attempt has ended.
@@ -62,16 +68,33 @@ impl Status {
         self.wrong = wrong;
     }
 
-    /// Whether it is another than before.
-    pub(super) fn registration(&mut self, resource: &Resource, state: Registration) -> bool {
-        let name = resource.to_string();
-        let changed = self.registrations.get(&name) != Some(&state);
-        self.registrations.insert(name, state);
-        changed
+    /// Whether that front may speak for the pool: no later one has.
+    pub(super) fn begin(&mut self, resource: &Resource, epoch: Epoch) -> bool {
+        let entry = self.registrations.entry(resource.to_string()).or_insert((epoch, None));
+        entry.0 = entry.0.max(epoch);
+        entry.0 == epoch
     }
 
-    pub(super) fn forget(&mut self, resource: &Resource) {
-        self.registrations.remove(&resource.to_string());
+    /// Whether it is another than before.
+    pub(super) fn registration(&mut self, resource: &Resource, state: Registration) -> bool {
+        let entry = self.registrations.entry(resource.to_string()).or_default();
+        entry.1.replace(state.clone()) != Some(state)
+    }
+
+    /// Whether the pool was that front's.
+    pub(super) fn forget(&mut self, resource: &Resource, epoch: Epoch) -> bool {
+        let name = resource.to_string();
+        let own = self.registrations.get(&name).is_some_and(|(last, _)| *last == epoch);
+        own && self.registrations.remove(&name).is_some()
+    }
+
+    pub(super) fn hangs(&mut self, since: Option<Duration>) {
+        self.hangs = since;
+    }
+
+    /// A daemon that cannot look at its node any more knows of no change.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.hangs.map(|since| format!("a look at the node has not ended for {since:?}"))
     }
 
     /// A file that cannot be served is no reason to be taken for dead: the last good one is served.
@@ -81,10 +104,12 @@ impl Status {
             reasons.push("no configuration is served yet".to_owned());
         }
         let pools = self.registrations.iter();
-        reasons.extend(
-            pools.filter_map(|(pool, state)| state.reason().map(|reason| format!("pool {pool}: {reason}"))),
-        );
+        reasons
+            .extend(pools.filter_map(|(pool, (_, state))| {
+                Some(format!("pool {pool}: {}", state.as_ref()?.reason()?))
+            }));
         let ready = reasons.is_empty();
+        reasons.extend(self.trouble());
         let wrong = self.wrong.iter();
         reasons.extend(wrong.map(|wrong| format!("the configuration before it is served: {wrong}")));
         Readiness { ready, reasons }

@@ -22,7 +22,7 @@ fn what_was_counted_can_be_read() {
     metrics.allocation(&resource(), Duration::from_micros(300), false);
     metrics.scan_took(Duration::from_millis(5));
     metrics.configuration(3, Some("no JSON".into()));
-    metrics.registration(&resource(), Registration::Registered);
+    metrics.registration(&resource(), Epoch::default(), Registration::Registered);
     metrics.reconciled("restored");
     let text = metrics.text();
     for line in [
@@ -42,7 +42,7 @@ fn what_was_counted_can_be_read() {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
     metrics.pools([]);
-    metrics.forget(&resource());
+    metrics.forget(&resource(), Epoch::default());
     let text = metrics.text();
     assert!(!text.contains("sriovdp_devices{") && !text.contains("sriovdp_pool_registered{"), "{text}");
 }
@@ -53,13 +53,17 @@ fn ready_when_the_kubelet_has_every_pool() {
     assert_eq!(metrics.readiness().reasons, ["no configuration is served yet"]);
     metrics.configuration(1, None);
     assert!(metrics.readiness().ready, "a node without devices has nothing to wait for");
-    metrics.registration(&resource(), Registration::Waiting("the kubelet has not asked for it yet".into()));
+    metrics.registration(
+        &resource(),
+        Epoch::default(),
+        Registration::Waiting("the kubelet has not asked for it yet".into()),
+    );
     let waiting = metrics.readiness();
     assert_eq!(waiting.reasons, ["pool intel.com/net: the kubelet has not asked for it yet"]);
     assert!(!waiting.ready);
-    metrics.registration(&resource(), Registration::Refused("bad name".into()));
+    metrics.registration(&resource(), Epoch::default(), Registration::Refused("bad name".into()));
     assert_eq!(metrics.readiness().reasons, ["pool intel.com/net: refused by the kubelet: bad name"]);
-    metrics.registration(&resource(), Registration::Registered);
+    metrics.registration(&resource(), Epoch::default(), Registration::Registered);
     assert_eq!(metrics.readiness(), Readiness { ready: true, reasons: Vec::new() });
     metrics.configuration(1, Some("not JSON".into()));
     let broken = metrics.readiness();
@@ -77,7 +81,7 @@ fn everything() -> String {
     let pools = crate::pool::unheld(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot);
     metrics.pools(pools.iter().map(|(pool, _)| pool));
     metrics.allocation(&resource(), Duration::from_micros(300), true);
-    metrics.registration(&resource(), Registration::Registered);
+    metrics.registration(&resource(), Epoch::default(), Registration::Registered);
     metrics.reconciled("restored");
     metrics.text()
 }
@@ -132,4 +136,22 @@ fn the_dashboard_asks_for_what_is_exported() {
     assert!(asked.len() > 8, "{asked:?}");
     let missing: Vec<_> = asked.difference(&exported).collect();
     assert!(missing.is_empty(), "{missing:?} of {exported:?}");
+}
+
+#[test]
+fn a_front_that_ends_late_takes_nothing_from_the_one_after_it() {
+    let metrics = Metrics::new();
+    metrics.configuration(1, None);
+    let (old, new) = (metrics.epoch(), metrics.epoch());
+    metrics.registration(&resource(), old, Registration::Registered);
+    metrics.registration(&resource(), new, Registration::Waiting("not yet".into()));
+    metrics.registration(&resource(), old, Registration::Registered);
+    assert_eq!(metrics.readiness().reasons, ["pool intel.com/net: not yet"]);
+    metrics.forget(&resource(), old);
+    let gauge = |line: &str| metrics.text().lines().any(|found| found == line);
+    assert!(!metrics.readiness().ready && gauge(r#"sriovdp_pool_registered{resource="intel.com/net"} 0"#));
+    metrics.registration(&resource(), new, Registration::Registered);
+    assert!(metrics.readiness().ready && gauge(r#"sriovdp_pool_registered{resource="intel.com/net"} 1"#));
+    metrics.forget(&resource(), new);
+    assert!(!metrics.text().contains("sriovdp_pool_registered{"));
 }

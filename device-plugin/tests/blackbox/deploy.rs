@@ -117,9 +117,21 @@ fn the_probes_ask_where_the_plugin_answers() {
     let args = container["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap());
     let cli = sriovdp::cli::Cli::read(["sriovdp"].into_iter().chain(args)).unwrap();
     let Some(sriovdp::web::Address::Tcp(address)) = cli.options.metrics_address else { panic!("no port") };
-    for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
-        let asked = &container[probe]["httpGet"];
-        assert_eq!((&asked["path"], asked["port"].as_u64()), (&path.into(), Some(address.port().into())));
+    // By the socket of the pod's own daemon: the port is the node's, and may be the old daemon's.
+    let folder = cli.options.control_socket.parent().unwrap().to_str();
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let volume = &mounts.iter().find(|mount| mount["mountPath"].as_str() == folder).unwrap()["name"];
+    let volumes = template["spec"]["volumes"].as_array().unwrap();
+    assert!(volumes.iter().any(|one| one["name"] == *volume && one["emptyDir"].is_object()));
+    for probe in ["livenessProbe", "readinessProbe"] {
+        let asked = container[probe]["exec"]["command"].as_array().unwrap().iter();
+        let asked = sriovdp::cli::Cli::read(asked.map(|word| word.as_str().unwrap())).unwrap();
+        assert_eq!(asked.options.control_socket, cli.options.control_socket);
+        let is_asked = match probe {
+            "livenessProbe" => matches!(asked.command, Some(sriovdp::cli::Command::Alive)),
+            _ => matches!(asked.command, Some(sriovdp::cli::Command::Ready)),
+        };
+        assert!(is_asked, "{probe}: {:?}", asked.command);
     }
     let annotations = &template["metadata"]["annotations"];
     assert_eq!(annotations["prometheus.io/port"], address.port().to_string());

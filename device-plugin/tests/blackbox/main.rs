@@ -20,6 +20,7 @@ mod deploy;
 mod discovery;
 mod drivers;
 mod exits;
+mod hangs;
 mod kubelet_side;
 mod left_behind;
 mod lifecycle;

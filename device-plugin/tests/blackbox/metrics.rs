@@ -103,13 +103,46 @@ fn metrics_follow_what_happens() {
 }
 
 #[test]
-fn clients_that_say_nothing_do_not_keep_others_out_of_the_kubelet() {
+fn clients_that_say_nothing_keep_out_neither_probes_nor_the_kubelet() {
     let tree = node();
     let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
     let _daemon = start(&tree, THREE);
     kubelet.until("three pools", LIMIT, three).unwrap();
     until(&tree, "GET /healthz", is_ok);
-    let _silent: Vec<UnixStream> = (0..40).map(|_| UnixStream::connect(socket(&tree)).unwrap()).collect();
+    let _silent: Vec<UnixStream> = (0..400).map(|_| UnixStream::connect(socket(&tree)).unwrap()).collect();
+    let asked = Instant::now();
+    assert!(is_ok(&ask(&socket(&tree), "GET /healthz").unwrap().0, ""));
+    assert!(asked.elapsed() < LIMIT / 2, "{:?}", asked.elapsed());
     let pod = Pod::new("default", "pod").container("app", &[("intel.com/kernel_vf", 1)]);
     kubelet.admit(&pod).unwrap();
+}
+
+/// The exit code of a probe that asks by a control socket.
+pub(crate) fn probe(tree: &Tree, socket: &Path, which: &str) -> Option<i32> {
+    let mut probe = std::process::Command::new(env!("CARGO_BIN_EXE_sriovdp"));
+    probe.arg("--control-socket").arg(socket).arg(which).current_dir(tree.root());
+    probe.output().unwrap().status.code()
+}
+
+#[test]
+fn a_probe_hears_its_own_daemon_and_not_the_one_before_it() {
+    let tree = node();
+    let mut kubelet = without_registry(&tree);
+    let _old = start(&tree, THREE);
+    kubelet.until("three pools", LIMIT, three).unwrap();
+    let of_old = tree.root().join("control/sriovdp.sock");
+    assert_eq!((probe(&tree, &of_old, "alive"), probe(&tree, &of_old, "ready")), (Some(0), Some(0)));
+    let of_new = tree.root().join("new/sriovdp.sock");
+    assert_eq!(probe(&tree, &of_new, "alive"), Some(1));
+    kubelet.stop();
+    let mut command = command(&tree, THREE);
+    command.arg("--handover").arg("--control-socket").arg(&of_new);
+    let mut new = Daemon::spawn(command);
+    new.says("trying again");
+    assert_eq!((probe(&tree, &of_new, "alive"), probe(&tree, &of_new, "ready")), (Some(0), Some(1)));
+    kubelet.resume().unwrap();
+    let began = Instant::now();
+    while probe(&tree, &of_new, "ready") != Some(0) {
+        assert!(began.elapsed() < LIMIT);
+    }
 }
