@@ -22,8 +22,10 @@ use crate::host::PF0;
 use crate::host::Pf;
 use crate::host::VIRTIO;
 use crate::host::ip;
+use crate::host::ip_json;
 
 mod dhcp;
+mod modules;
 
 pub(super) fn run(cases: &mut Cases) -> Result<()> {
     let eni = Function::at(ENI)?;
@@ -43,6 +45,8 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
     cases.run("virtio-by-name-after-the-namespace-is-gone", virtio_gone);
     cases.run("changed-in-the-pod", || changed(&eni));
     cases.run("del-after-the-namespace-is-gone", || namespace_gone(&eni));
+    cases.run("no-module-is-loaded-for-an-interface", || modules::run(&eni));
+    cases.run("a-link-whose-mtu-is-too-small-for-ip", too_small);
     cases.run("two-pods-do-not-share", || two_pods(&eni));
     cases.run("a-dhcp-lease-is-seen-renewed-and-released", || dhcp::run(&eni, &pf));
     for driver in ["vfio-pci", "igb_uio", "uio_pci_generic"] {
@@ -124,6 +128,22 @@ fn namespace_gone(nic: &Function) -> Result<()> {
     pod.netns.delete()?;
     accepted(&call("DEL", &id, &path, &conf).run(program("host-device")))?;
     same(&before, &state(nic, None)?)
+}
+
+/// As CAN's is: such a link has no part of IPv4, and the kernel ends the list of its addresses with an error.
+fn too_small() -> Result<String> {
+    ip(&["link", "add", "small", "type", "dummy"])?;
+    ip(&["link", "set", "small", "mtu", "16"])?;
+    let pod = Sandbox::create("small")?;
+    let keys = conf(&json!({"cniVersion": "1.1.0", "device": "small"}));
+    pod.add(&keys)?;
+    let inside = pod.netns.ip_json(&["link", "show", "dev", "net1"])?;
+    ensure!(inside[0]["mtu"] == 16, "{inside}");
+    pod.del(&keys)?;
+    let back = ip_json(&["link", "show", "dev", "small"])?;
+    ensure!(back[0]["mtu"] == 16, "{back}");
+    ip(&["link", "del", "small"])?;
+    Ok(back.to_string())
 }
 
 fn two_pods(nic: &Function) -> Result<String> {
