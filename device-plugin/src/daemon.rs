@@ -119,12 +119,8 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     if world.pools().iter().all(|pool| pool.devices.is_empty()) {
         tracing::warn!("there is nothing to offer yet; waiting for the first device");
     }
-    if let Some(cdi) = &host.cdi {
-        let offering = world.pools().iter().filter(|pool| !pool.devices.is_empty());
-        cdi.remove_others(&offering.map(|pool| &*pool.config).collect::<Vec<_>>());
-    }
     let mut fronts = Fronts::new(Folder::follow(&root, options.handover), host, metrics);
-    if let Some(error) = fronts.show(world.pools(), world.holds()).into_iter().next() {
+    if let Some(error) = fronts.show(world.pools(), world.hearing()).into_iter().next() {
         return Err(error);
     }
     shown.send_replace(world.pools().to_vec());
@@ -148,7 +144,7 @@ pub async fn run(options: &Options) -> Result<(), Error> {
             reconciler.wake();
         }
         shown.send_replace(world.pools().to_vec());
-        for error in fronts.show(world.pools(), world.holds()) {
+        for error in fronts.show(world.pools(), world.hearing()) {
             tracing::error!("{error}; trying again in {:?} at the latest", options.rescan_interval);
         }
     };

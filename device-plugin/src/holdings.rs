@@ -1,4 +1,4 @@
-//! Who holds which device, as the kubelet says: its `PodResources` API, and its checkpoint where that does not answer.
+//! Who holds which device, as the kubelet says: its `PodResources` API and its checkpoint.
 //! It must not decide what follows from it, and never wait long for a kubelet that hangs.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,6 +73,27 @@ pub struct Error {
     pub checkpoint: CheckpointError,
 }
 
+/// What both sources tell, for whoever moves or frees a device.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Agreed {
+    /// A device is free only where both say so, as far as they can be read.
+    pub held: Held,
+    /// The checkpoint has a device that `PodResources` does not: a pod that is over, and the kubelet has not written that
+    /// down; or one that it has not heard of since its start; or a device that only an init container has.
+    pub lags: bool,
+}
+
+/// Asks the kubelet and reads its checkpoint. A kubelet answers before it has heard of its pods, and then names only some or
+/// none; what it had given is in its checkpoint until it knows better. Where one cannot be read, the other counts.
+pub async fn agreed(sources: &Sources) -> Result<Agreed, Error> {
+    let listed = pod_resources::list(&sources.socket, PATIENCE).await;
+    match (listed, checkpoint::read(&sources.checkpoint)) {
+        (Ok(listed), Ok(noted)) => Ok(listed.with(noted)),
+        (Ok(held), Err(_)) | (Err(_), Ok(held)) => Ok(Agreed { held, lags: false }),
+        (Err(pod_resources), Err(checkpoint)) => Err(Error { pod_resources, checkpoint }),
+    }
+}
+
 /// Asks the kubelet at once, or reads its checkpoint.
 pub async fn read(sources: &Sources) -> Result<Held, Error> {
     match pod_resources::list(&sources.socket, PATIENCE).await {
@@ -104,6 +125,15 @@ impl Held {
     /// Every pod that was told of; the checkpoint has those alone that hold a device.
     pub fn pods(&self) -> &BTreeSet<PodName> {
         &self.pods
+    }
+
+    /// Adds what only the checkpoint has.
+    fn with(mut self, noted: Self) -> Agreed {
+        let listed = self.holders.len();
+        for (device, holder) in noted.holders {
+            self.holders.entry(device).or_insert(holder);
+        }
+        Agreed { lags: self.holders.len() > listed, held: self }
     }
 
     /// Every device that is held.

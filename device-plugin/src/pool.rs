@@ -10,12 +10,14 @@ use crate::selector::{Extras, Key, Refusal, Selector};
 
 mod build;
 mod health;
+mod hearing;
 mod hold;
 mod prefer;
 mod why;
 
 pub use build::{build, unheld};
 pub use health::Ill;
+pub use hearing::{Built, Hearing, Scene};
 pub use hold::{Grants, Holds};
 pub use prefer::Error as PreferError;
 pub use why::{Reason, Why};

@@ -13,7 +13,7 @@ use crate::config::{Config, PoolConfig, Watched};
 use crate::holdings::{self, Sources};
 use crate::inventory::{self, Cause, Scan, Snapshot, Watch};
 use crate::metrics::Metrics;
-use crate::pool::{self, Grants, Holds, Pool, Why};
+use crate::pool::{Grants, Hearing, Pool, Scene, Why};
 use crate::reconcile::Unclean;
 
 use super::scan::{look, roots};
@@ -21,6 +21,9 @@ use super::{Error, log};
 
 /// How soon the kubelet is asked again while the answer keeps a device where it is: nobody tells of a pod's end.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How soon the first time that its checkpoint lags behind: it writes that anew at our next list.
+const UP_TO_DATE: Duration = Duration::from_millis(200);
 
 /// Everything that the pools follow from, and the pools.
 pub(super) struct World {
@@ -34,7 +37,9 @@ pub(super) struct World {
     pools_wanted: Arc<[PoolConfig]>,
     generation: u64,
     snapshot: Snapshot,
-    held: HeldNow,
+    hearing: Hearing,
+    /// When to ask the kubelet again.
+    again: Option<tokio::time::Instant>,
     pools: Vec<Arc<Pool>>,
     /// A look that did not end in time. Until it does nobody looks: it would not fare better.
     late: Option<Looking>,
@@ -42,23 +47,6 @@ pub(super) struct World {
 
 /// A look at the node at work, on another thread: an allocation must not wait for a thousand functions.
 type Looking = JoinHandle<Result<Scan, inventory::Error>>;
-
-/// What was heard of the holders.
-struct HeldNow {
-    /// What this process has given.
-    grants: Grants,
-    /// What the kubelet told last, and when it was asked; `None` before it ever did.
-    told: Option<(Holds, Instant)>,
-    /// Whether the last question had an answer.
-    answered: bool,
-    /// What the pools were made with.
-    used: Holds,
-    /// When to ask again.
-    again: Option<tokio::time::Instant>,
-}
-
-/// A pool, and why it is empty where it is.
-type Built = (Pool, Option<Why>);
 
 /// Why to look again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,7 +75,6 @@ impl World {
         let node = Watch::new(&roots(&options), options.rescan_interval);
         let Scan { snapshot, odd } = first(&options, &config.pools, &metrics).await?;
         log::scan(&snapshot, &odd);
-        let held = HeldNow { grants, told: None, answered: true, used: Holds::default(), again: None };
         let mut world = Self {
             options,
             file,
@@ -98,7 +85,8 @@ impl World {
             pools_wanted: Arc::default(),
             generation: 0,
             snapshot,
-            held,
+            hearing: Hearing::new(grants),
+            again: None,
             pools: Vec::new(),
             late: None,
         };
@@ -115,20 +103,20 @@ impl World {
         &self.pools
     }
 
-    /// What the pools were made with: which device is held as what.
-    pub(super) fn holds(&self) -> &Holds {
-        &self.held.used
+    /// What was heard of the devices' holders.
+    pub(super) fn hearing(&self) -> &Hearing {
+        &self.hearing
     }
 
     /// Waits until there may be something new. May be given up and begun again.
     pub(super) async fn stirred(&mut self) -> Stir {
-        let again = self.held.again;
+        let again = self.again;
         tokio::select! {
             () = self.file.changed() => Stir::File,
             cause = self.node.changed() => Stir::Node(cause),
             () = changed(&mut self.unclean) => Stir::Other,
             () = until(again) => Stir::Other,
-            () = self.held.grants.doubted() => Stir::Other,
+            () = self.hearing.doubted() => Stir::Other,
             () = ended(&mut self.late) => {
                 tracing::info!("the look at the node that was late has ended");
                 self.late = None;
@@ -213,23 +201,23 @@ impl World {
         changed
     }
 
-    /// Makes the pools from all that is known. The kubelet is asked where a device would leave its pool, or is in one only
-    /// because it was held; while it does not answer, no device leaves.
+    /// Makes the pools from all that is known, and asks the kubelet before where that matters.
     async fn settle(&mut self) -> Vec<(Arc<Pool>, Option<Why>)> {
-        let mut holds = self.held.known();
-        let built = self.build(&holds);
-        if self.held.told.is_none() || self.loses_any(&built) || self.kept_by_holds(&built, &holds) {
-            self.held.ask(&self.sources).await;
-            holds = self.held.known();
-            if !self.held.answered {
-                holds.all_in_place(&self.pools);
-            }
+        let due = self.again.is_some_and(|again| again <= tokio::time::Instant::now());
+        let unclean = self.unclean.borrow_and_update().clone();
+        let scene = Scene { configs: &self.pools_wanted, snapshot: &self.snapshot, unclean: &unclean };
+        let asks = due || self.hearing.must_ask(scene, &self.pools, Instant::now());
+        let lagged = self.hearing.lags();
+        if asks {
+            ask(&mut self.hearing, &self.sources).await;
         }
-        let built = self.build(&holds);
-        let again = !self.held.answered || self.kept_by_holds(&built, &holds);
-        let soon = ASK_AGAIN.min(self.options.rescan_interval);
-        self.held.again = again.then(|| tokio::time::Instant::now() + soon);
-        self.held.used = holds;
+        let built = self.hearing.settle(scene, &self.pools, Instant::now());
+        if asks || !self.hearing.waits() {
+            // The kubelet is about to bring its accounts up to date where they lag for the first time.
+            let soon = if self.hearing.lags() && !lagged { UP_TO_DATE } else { ASK_AGAIN };
+            let soon = soon.min(self.options.rescan_interval);
+            self.again = self.hearing.waits().then(|| tokio::time::Instant::now() + soon);
+        }
         // One that has not changed stays the same: whoever has it can tell by its address.
         let same = |pool: Pool| {
             let known = self.pools.iter().find(|known| ***known == pool);
@@ -245,50 +233,14 @@ impl World {
         self.node.carriers(ports.filter_map(|device| Some((device.port()?.to_owned(), device.carrier))));
         built
     }
-
-    fn build(&mut self, holds: &Holds) -> Vec<Built> {
-        let unclean = self.unclean.borrow_and_update();
-        pool::build(&self.pools_wanted, &self.snapshot, holds, &unclean)
-    }
-
-    /// Whether a device would leave the pool in which it is.
-    fn loses_any(&self, built: &[Built]) -> bool {
-        let pool_of = |resource: &_| built.iter().find(|(pool, _)| pool.config.resource == *resource);
-        self.pools.iter().any(|before| match pool_of(&before.config.resource) {
-            Some((pool, _)) => before.devices.iter().any(|device| !pool.has(&device.id())),
-            None => !before.devices.is_empty(),
-        })
-    }
-
-    /// Whether a device is where it is, or in no pool, for no other reason than that it is held.
-    fn kept_by_holds(&self, built: &[Built], holds: &Holds) -> bool {
-        let has_pool = |name: &str| built.iter().any(|(pool, _)| pool.config.resource.to_string() == name);
-        let withheld = |(id, name): (&_, &str)| self.snapshot.get(id).is_some() && !has_pool(name);
-        built.iter().any(|(pool, _)| !pool.kept.is_empty()) || holds.iter().any(withheld)
-    }
 }
 
-impl HeldNow {
-    /// What the kubelet told, and what we gave since.
-    fn known(&self) -> Holds {
-        let (mut holds, asked) = self.told.clone().unwrap_or_else(|| (Holds::default(), Instant::now()));
-        self.grants.add_to(&mut holds, asked);
-        holds
-    }
-
-    async fn ask(&mut self, sources: &Sources) {
-        let asked = Instant::now();
-        match holdings::read(sources).await {
-            Ok(held) => {
-                self.told = Some((Holds::from(&held), asked));
-                self.answered = true;
-            }
-            Err(error) if self.answered => {
-                tracing::warn!("{error}; until then no device leaves its pool");
-                self.answered = false;
-            }
-            Err(error) => tracing::debug!("{error}"),
-        }
+async fn ask(hearing: &mut Hearing, sources: &Sources) {
+    let asked = Instant::now();
+    match holdings::agreed(sources).await {
+        Ok(answer) => hearing.told(&answer, asked),
+        Err(error) if hearing.untold() => tracing::warn!("{error}; until then no device leaves its pool"),
+        Err(error) => tracing::debug!("{error}"),
     }
 }
 

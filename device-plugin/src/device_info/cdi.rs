@@ -70,14 +70,42 @@ impl Cdi {
         Self { dir, written: Mutex::default() }
     }
 
-    /// Removes the files that an earlier run has left for pools that are no more. The others are written over, so that a
-    /// runtime finds a running pod's devices at every moment.
-    pub fn remove_others(&self, pools: &[&PoolConfig]) {
+    /// Takes out of the files that an earlier run has left every device that does not stay, by the file's name and the
+    /// device's, and removes those in which none does. The files of `pools` are written over, so that a runtime finds a
+    /// running pod's devices at every moment. Whether a file is left.
+    pub fn cut_others(&self, pools: &[&PoolConfig], stays: impl Fn(&str, &str) -> bool) -> bool {
         let ours: Vec<String> = pools.iter().map(|pool| file_name(pool)).collect();
+        let mut left = false;
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(PREFIX) && !ours.contains(&name) {
-                remove(&entry.path());
+                left |= self.cut(&entry.path(), |device| stays(&name, device));
+            }
+        }
+        left
+    }
+
+    /// Whether the file is left.
+    fn cut(&self, path: &Path, stays: impl Fn(&str) -> bool) -> bool {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                tracing::warn!("cannot read {}: {error}", path.display());
+                return true;
+            }
+        };
+        match spec::cut(&text, stays) {
+            None => {
+                remove(path);
+                false
+            }
+            Some(cut) => {
+                if cut != text
+                    && let Err(error) = put(&self.dir, path, &cut)
+                {
+                    tracing::warn!("cannot write {}: {error}", path.display());
+                }
+                true
             }
         }
     }
@@ -170,6 +198,14 @@ fn class(kind: Kind) -> &'static str {
 fn file_name(pool: &PoolConfig) -> String {
     let resource = &pool.resource;
     format!("{PREFIX}{}-{}-{}.yaml", resource.prefix(), class(pool.kind), resource.name()).replace('/', "-")
+}
+
+/// Whether a file with that name is a pool's of `resource`, whatever its kind.
+pub fn is_file_of(file: &str, resource: &str) -> bool {
+    [Kind::Network, Kind::Accelerator, Kind::Subfunction].iter().any(|kind| {
+        let between = format!("-{}-", class(*kind));
+        file == format!("{PREFIX}{}.yaml", resource.replace('/', &between))
+    })
 }
 
 /// `validateVendorOrClassName` of CDI's `pkg/parser`.

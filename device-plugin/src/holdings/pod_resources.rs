@@ -33,6 +33,12 @@ pub enum Error {
         /// In its words.
         source: Box<tonic::Status>,
     },
+    /// It named not even the pod that asks.
+    #[error("PodResources List on {socket} names no pod: the kubelet has not heard of its pods yet")]
+    NoPods {
+        /// The socket.
+        socket: PathBuf,
+    },
     /// It said nothing.
     #[error("the kubelet does not answer on {socket} within {patience:?}")]
     Silent {
@@ -45,7 +51,11 @@ pub enum Error {
 
 pub(super) async fn list(socket: &Path, patience: Duration) -> Result<Held, Error> {
     let silent = |_| Error::Silent { socket: socket.to_owned(), patience };
-    tokio::time::timeout(patience, ask(socket)).await.map_err(silent)?.map(held)
+    let answer = tokio::time::timeout(patience, ask(socket)).await.map_err(silent)??;
+    if answer.pod_resources.is_empty() {
+        return Err(Error::NoPods { socket: socket.to_owned() });
+    }
+    Ok(held(answer))
 }
 
 async fn ask(socket: &Path) -> Result<ListPodResourcesResponse, Error> {

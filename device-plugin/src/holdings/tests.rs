@@ -1,4 +1,4 @@
-use testkit::kubelet::Kubelet;
+use testkit::kubelet::{Kubelet, Tells};
 
 use super::*;
 
@@ -27,7 +27,40 @@ fn a_kubelet_that_holds_nothing_says_so_and_its_checkpoint_is_not_asked() {
     let root = tempfile::tempdir().unwrap();
     let sources = sources(root.path(), Some("not read"));
     let _kubelet = Kubelet::start(root.path()).unwrap();
-    assert_eq!(block(read(&sources)).unwrap(), Held::default());
+    let held = block(read(&sources)).unwrap();
+    assert_eq!((words(&held), held.pods().len()), (vec![], 1), "there is the plugin's own pod");
+}
+
+const NOTED: &str = r#"{"Data":{"PodDeviceEntries":[
+    {"PodUID":"u1","ContainerName":"c","ResourceName":"a.b/r","DeviceIDs":{"-1":["0000:3b:02.1"]},"AllocResp":""}],
+    "RegisteredDevices":{}},"Checksum":1}"#;
+
+#[test]
+fn a_device_is_free_where_both_say_so() {
+    let root = tempfile::tempdir().unwrap();
+    let kubelet = Kubelet::start(root.path()).unwrap();
+    // As one that has heard of its static pods alone, or whose pod has the device in an init container.
+    let sources = sources(root.path(), Some(NOTED));
+    let noted = ["0000:3b:02.1 a.b/r with UID u1 c"];
+    let agreed = block(agreed(&sources)).unwrap();
+    assert_eq!((words(&agreed.held), agreed.lags), (noted.map(str::to_owned).to_vec(), true));
+    kubelet.tells(Tells::Everything).unwrap();
+    let agreed = block(super::agreed(&sources)).unwrap();
+    assert_eq!((words(&agreed.held), agreed.lags), (vec![], false));
+}
+
+#[test]
+fn an_answer_without_a_pod_is_none() {
+    let root = tempfile::tempdir().unwrap();
+    let kubelet = Kubelet::start(root.path()).unwrap();
+    kubelet.tells(Tells::NoPods).unwrap();
+    let sources = sources(root.path(), Some(NOTED));
+    for held in [block(agreed(&sources)).unwrap().held, block(read(&sources)).unwrap()] {
+        assert_eq!(words(&held), ["0000:3b:02.1 a.b/r with UID u1 c"]);
+    }
+    std::fs::remove_file(&sources.checkpoint).unwrap();
+    let error = block(agreed(&sources)).unwrap_err().to_string();
+    assert!(error.contains("names no pod"), "{error}");
 }
 
 #[test]

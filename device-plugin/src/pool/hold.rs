@@ -26,6 +26,13 @@ impl Holds {
         self.0.iter().map(|(id, resource)| (id, resource.as_str()))
     }
 
+    /// Adds what is held elsewhere and not here.
+    pub fn add(&mut self, other: &Self) {
+        for (id, resource) in &other.0 {
+            self.0.entry(id.clone()).or_insert_with(|| resource.clone());
+        }
+    }
+
     /// Takes every device of these pools for held that is not yet: who cannot tell what is held must move nothing.
     pub fn all_in_place(&mut self, pools: &[Arc<Pool>]) {
         for pool in pools {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pci::{Function, Role, VfIndex};
 use proptest::prelude::*;
@@ -10,6 +11,7 @@ use proptest::sample::subsequence;
 
 use super::*;
 use crate::config::Config;
+use crate::holdings::{Agreed, Held, Holder, PodName};
 use crate::inventory::Snapshot;
 use crate::reconcile::Unclean;
 
@@ -91,7 +93,6 @@ fn configs(pools: &[(usize, Vec<&str>, Vec<u16>)]) -> Vec<PoolConfig> {
 }
 
 /// What is really so, beside what the plugin makes of it.
-#[derive(Default)]
 struct Model {
     node: BTreeMap<u16, Option<&'static str>>,
     held: BTreeMap<DeviceId, String>,
@@ -99,12 +100,32 @@ struct Model {
     unclean: Vec<u16>,
     configs: Vec<PoolConfig>,
     snapshot: Snapshot,
-    told: Holds,
+    grants: Grants,
+    hearing: Hearing,
+    now: Instant,
     pools: Vec<Arc<Pool>>,
 }
 
 impl Model {
+    fn new() -> Self {
+        let grants = Grants::default();
+        Self {
+            node: (0..VFS).map(|vf| (vf, Some("iavf"))).collect(),
+            held: BTreeMap::new(),
+            silent: false,
+            unclean: Vec::new(),
+            configs: configs(&[(0, vec![], vec![])]),
+            snapshot: Snapshot::default(),
+            hearing: Hearing::new(grants.clone()),
+            grants,
+            now: Instant::now(),
+            pools: Vec::new(),
+        }
+    }
+
     fn step(&mut self, step: Step) {
+        // So long that the kubelet could have told of every grant.
+        self.now += Duration::from_secs(20);
         match step {
             Step::Configure(pools) => self.configs = configs(&pools),
             Step::Bind(vf, driver) => drop(self.node.insert(vf, driver)),
@@ -113,9 +134,7 @@ impl Model {
                 let offered = self.offered();
                 if let Some((id, resource)) = offered.get(number % offered.len().max(1)).cloned() {
                     assert!(!self.held.contains_key(&id), "{id} is given to a second pod");
-                    // What we gave we know, whether the kubelet tells or not.
-                    let told = self.told.iter().map(|(id, resource)| (id.clone(), resource.to_owned()));
-                    self.told = told.chain([(id.clone(), resource.clone())]).collect();
+                    self.grants.note(id.clone(), resource.clone(), self.now);
                     self.held.insert(id, resource);
                 }
             }
@@ -137,19 +156,33 @@ impl Model {
             .collect()
     }
 
-    /// As the daemon does.
+    /// What the kubelet would answer.
+    fn answer(&self) -> Agreed {
+        let holder = |resource: &String| Holder {
+            resource: resource.clone(),
+            pod: PodName::Uid("u".into()),
+            container: "c".into(),
+        };
+        let held: Held = self.held.iter().map(|(id, resource)| (id.clone(), holder(resource))).collect();
+        Agreed { held, lags: false }
+    }
+
+    /// As the daemon does, with its own code.
     fn settle(&mut self) {
         let devices = self.node.iter().map(|(vf, driver)| device(*vf, *driver)).collect();
         self.snapshot = Snapshot::new(devices).remembering(&self.snapshot);
-        if !self.silent {
-            self.told = self.held.iter().map(|(id, resource)| (id.clone(), resource.clone())).collect();
-        }
-        let mut holds = self.told.clone();
-        if self.silent {
-            holds.all_in_place(&self.pools);
-        }
         let unclean: Unclean = self.unclean.iter().map(|vf| (id(*vf), "VLAN 7 is set".to_owned())).collect();
-        let built = build(&self.configs, &self.snapshot, &holds, &unclean);
+        let scene = Scene { configs: &self.configs, snapshot: &self.snapshot, unclean: &unclean };
+        // The daemon asks when it must, and again after a while where something waits for it.
+        if self.hearing.waits() || self.hearing.must_ask(scene, &self.pools, self.now) {
+            if self.silent {
+                self.hearing.untold();
+            } else {
+                self.hearing.told(&self.answer(), self.now);
+            }
+        }
+        let scene = Scene { configs: &self.configs, snapshot: &self.snapshot, unclean: &unclean };
+        let built = self.hearing.settle(scene, &self.pools, self.now);
         self.pools = built.into_iter().map(|(pool, _)| Arc::new(pool)).collect();
         self.snapshot.forget_gone(|id| self.pools.iter().any(|pool| pool.has(id)));
     }
@@ -197,11 +230,7 @@ proptest! {
 
     #[test]
     fn what_is_held_stays_and_nothing_is_offered_twice(steps in steps()) {
-        let mut model = Model::default();
-        for vf in 0..VFS {
-            model.node.insert(vf, Some("iavf"));
-        }
-        model.configs = configs(&[(0, vec![], vec![])]);
+        let mut model = Model::new();
         model.settle();
         for step in steps {
             model.step(step);

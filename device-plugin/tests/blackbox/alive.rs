@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use testkit::kubelet::{Kubelet, State};
+use testkit::kubelet::{Kubelet, State, Tells};
 use testkit::pod::Pod;
 use testkit::sysfs::Tree;
 
@@ -143,13 +143,11 @@ fn a_held_vf_on_another_driver_is_unhealthy_and_offered_by_nobody_else() {
 #[test]
 fn while_nobody_can_tell_who_holds_what_nothing_moves() {
     let node = Node::usual();
-    let socket = node.kubelet.root().join("pod-resources/kubelet.sock");
-    let aside = socket.with_extension("aside");
-    std::fs::rename(&socket, &aside).unwrap();
+    node.kubelet.tells(Tells::Nothing).unwrap();
     node.tree.existing("0000:3b:02.1").on_vfio(51);
     let state = node.until("the other driver", |state| lists(state, KERNEL) == (2, 1));
     assert_eq!(lists(&state, VFIO), (2, 2));
-    std::fs::rename(&aside, &socket).unwrap();
+    node.kubelet.tells(Tells::Everything).unwrap();
     node.until("the move", |state| lists(state, KERNEL) == (1, 1) && lists(state, VFIO) == (3, 3));
 }
 

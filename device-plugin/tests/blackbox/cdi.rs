@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use testkit::kubelet::{Kubelet, State};
 use testkit::manifests;
@@ -238,6 +239,59 @@ fn the_files_follow_the_pools_and_no_device_is_in_two() {
     kubelet.until("the end of the pod", LIMIT, |state| state.has("intel.com/a", 3)).unwrap();
     assert_eq!(names(&cdi_dir(&tree)), [a]);
     assert_eq!(specified(&tree, a), ["0000:3b:02.0", "0000:3b:02.1", "0000:3b:02.2"]);
+}
+
+#[test]
+fn a_restart_keeps_what_a_pod_needs() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let start = |config: &str| {
+        let mut command = often(&tree, config);
+        command.arg("--use-cdi").arg("--cdi-dir").arg(cdi_dir(&tree));
+        Daemon::spawn(command)
+    };
+    let daemon = start(&pools(&[("a", "0"), ("b", "1-2"), ("c", "3")]));
+    let all = |state: &State| ["a", "c"].iter().all(|pool| state.has(&format!("intel.com/{pool}"), 1));
+    kubelet.until("the pools", LIMIT, |state| all(state) && state.has("intel.com/b", 2)).unwrap();
+    let pod = Pod::new("default", "holder").container("app", &[("intel.com/b", 1), ("intel.com/c", 1)]);
+    kubelet.admit(&pod).unwrap();
+    drop(daemon);
+    // `b` is no more, and `c` has nothing at this moment.
+    tree.remove("0000:3b:02.3");
+    let _daemon = start(&pools(&[("a", "0-2"), ("c", "3")]));
+    kubelet.until("the move", LIMIT, |state| state.has("intel.com/a", 2)).unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|pool| format!("sriov-dp-intel.com-net-pci-{pool}.yaml"));
+    assert_eq!(names(&cdi_dir(&tree)), [&*a, &b, &c]);
+    assert_eq!(specified(&tree, &a), ["0000:3b:02.0", "0000:3b:02.2"], "no device is in two");
+    assert_eq!(specified(&tree, &b), ["0000:3b:02.1"]);
+    assert_eq!(specified(&tree, &c), ["0000:3b:02.3"]);
+    assert!(kubelet.delete(&pod));
+    kubelet.until("the end of the pod", LIMIT, |state| state.has("intel.com/a", 3)).unwrap();
+    assert_eq!(names(&cdi_dir(&tree)), [a]);
+}
+
+#[test]
+fn a_file_that_could_not_be_written_is_tried_again() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let mut command = often(&tree, &pools(&[("a", "0")]));
+    command.arg("--use-cdi").arg("--cdi-dir").arg(cdi_dir(&tree));
+    let mut daemon = Daemon::spawn(command);
+    kubelet.until("the pool", LIMIT, |state| state.has("intel.com/a", 1)).unwrap();
+    let aside = tree.root().join("aside");
+    std::fs::rename(cdi_dir(&tree), &aside).unwrap();
+    std::fs::write(cdi_dir(&tree), "a file in the way").unwrap();
+    tree.write("config.json", &pools(&[("a", "0-1")]));
+    daemon.says("is --cdi-dir writable?");
+    // Not once: at every look.
+    daemon.says("is --cdi-dir writable?");
+    std::fs::remove_file(cdi_dir(&tree)).unwrap();
+    std::fs::rename(&aside, cdi_dir(&tree)).unwrap();
+    let begin = Instant::now();
+    while specified(&tree, "sriov-dp-intel.com-net-pci-a.yaml").len() < 2 {
+        assert!(begin.elapsed() < LIMIT, "the file is never written");
+        std::thread::yield_now();
+    }
 }
 
 /// The devices of a specification.

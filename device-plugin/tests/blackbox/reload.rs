@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use testkit::kubelet::{Kubelet, State};
+use testkit::kubelet::{Kubelet, State, Tells};
 use testkit::pod::Pod;
 
 use crate::alive::{lists, often};
@@ -187,6 +187,65 @@ fn what_was_held_before_the_start_counts() {
         |state: &State| lists(state, "intel.com/a") == (2, 2) && lists(state, "intel.com/b") == (1, 1);
     let state = kubelet.until("both pools", LIMIT, wanted).unwrap();
     assert_eq!(ids(&state, "intel.com/a"), ["0000:3b:02.0", "0000:3b:02.2"]);
+}
+
+/// A change of the configuration beside, so that a look after it can be told.
+fn look(tree: &testkit::sysfs::Tree, kubelet: &Kubelet, wanted: &[(&str, &str)], beside: (&str, usize)) {
+    tree.write("config.json", &pools(wanted));
+    let (pool, count) = (format!("intel.com/{}", beside.0), beside.1);
+    kubelet.until("the next look", LIMIT, |state| state.has(&pool, count)).unwrap();
+}
+
+#[test]
+fn a_kubelet_that_has_not_heard_of_its_pods_frees_nothing() {
+    let tree = node();
+    let mut kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let _daemon = Daemon::spawn(often(&tree, &pools(&[("a", "0")])));
+    kubelet.until("the pool", LIMIT, |state| state.has("intel.com/a", 1)).unwrap();
+    let pod = Pod::new("default", "holder").container("app", &[("intel.com/a", 1)]);
+    kubelet.admit(&pod).unwrap();
+    look(&tree, &kubelet, &[("b", "0-1")], ("b", 1));
+    kubelet.tells(Tells::NoPods).unwrap();
+    kubelet.restart().unwrap();
+    kubelet.until("the pool again", LIMIT, |state| state.has("intel.com/b", 1)).unwrap();
+    // Asked many times: what it had given is still held, in whatever configuration.
+    for vfs in [2, 1, 2] {
+        look(&tree, &kubelet, &[("b", &format!("0-{vfs}"))], ("b", vfs));
+        assert!(!ids(&kubelet.state(), "intel.com/b").contains(&"0000:3b:02.0".to_owned()));
+    }
+    kubelet.tells(Tells::Everything).unwrap();
+    look(&tree, &kubelet, &[("b", "0-3")], ("b", 3));
+    assert!(kubelet.delete(&pod));
+    kubelet.until("the end of the pod", LIMIT, |state| state.has("intel.com/b", 4)).unwrap();
+}
+
+#[test]
+fn the_last_pod_of_the_only_pool_ends_after_a_new_name() {
+    let node = Node::new(&pools(&[("a", "0")]));
+    node.until("the pool", |state| state.has("intel.com/a", 1));
+    let pod = Pod::new("default", "holder").container("app", &[("intel.com/a", 1)]);
+    node.kubelet.admit(&pod).unwrap();
+    node.write(&pools(&[("b", "0")]));
+    node.until("the end of the old name", |state| !state.pools["intel.com/a"].connected);
+    // Nothing has it write its checkpoint any more but us.
+    assert!(node.kubelet.delete(&pod));
+    node.kubelet.until("the new name", 3 * LIMIT, |state| state.has("intel.com/b", 1)).unwrap();
+}
+
+#[test]
+fn while_nobody_can_tell_what_was_in_a_pool_that_is_no_more_stays_away() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    kubelet.tells(Tells::Nothing).unwrap();
+    let _daemon = Daemon::spawn(often(&tree, &pools(&[("a", "0")])));
+    kubelet.until("the pool", LIMIT, |state| state.has("intel.com/a", 1)).unwrap();
+    // Look after look, whichever names it has meanwhile.
+    for vfs in 1..=3 {
+        look(&tree, &kubelet, &[("b", &format!("0-{vfs}"))], ("b", vfs));
+        assert!(!ids(&kubelet.state(), "intel.com/b").contains(&"0000:3b:02.0".to_owned()));
+    }
+    kubelet.tells(Tells::Everything).unwrap();
+    kubelet.until("an answer", LIMIT, |state| state.has("intel.com/b", 4)).unwrap();
 }
 
 #[test]

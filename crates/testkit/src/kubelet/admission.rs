@@ -37,12 +37,14 @@ impl Node {
             if ledger.grants(pod).is_some() {
                 bail!("pod {}/{} is admitted already", pod.namespace, pod.name);
             }
+            ledger.update();
             ledger.admit(pod);
         }
         let outcome = self.allocate(pod).await;
         if outcome.is_err() {
-            lock(&self.ledger).free(pod);
+            lock(&self.ledger).refuse(pod);
         }
+        self.write_checkpoint()?;
         outcome
     }
 

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::pod::Pod;
 
 /// One device of a pool.
@@ -56,6 +58,22 @@ pub struct Grant {
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     pods: Vec<(Pod, Vec<Grant>)>,
+    /// Pods that are over, of which the accounts do not know yet.
+    ended: Vec<(Pod, Vec<Grant>)>,
+    /// What it says of all that.
+    pub(super) tells: Tells,
+}
+
+/// What a kubelet tells of who holds what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tells {
+    /// All that it knows.
+    #[default]
+    Everything,
+    /// As one that has just started and has not heard of its pods: `PodResources` names none, the checkpoint has them all.
+    NoPods,
+    /// `PodResources` fails, and there is no checkpoint.
+    Nothing,
 }
 
 impl Ledger {
@@ -81,11 +99,37 @@ impl Ledger {
         }
     }
 
-    /// Frees all that `pod` holds. Whether there was such a pod.
+    /// Frees all that `pod` holds. Whether there was such a pod. The accounts have it until they are brought up to date.
     pub(super) fn free(&mut self, pod: &Pod) -> bool {
-        let before = self.pods.len();
+        let before = self.ended.len();
+        self.ended.extend(self.pods.extract_if(.., |(held, _)| held.uid == pod.uid));
+        self.ended.len() != before
+    }
+
+    /// Takes back a pod that is not admitted.
+    pub(super) fn refuse(&mut self, pod: &Pod) {
         self.pods.retain(|(held, _)| held.uid != pod.uid);
-        self.pods.len() != before
+    }
+
+    /// Takes pods that are over out of the accounts: a kubelet does it at each admission and each `List`, once it knows its
+    /// pods, and writes it down with the next list of a plugin or the next admission.
+    pub(super) fn update(&mut self) {
+        if self.tells != Tells::NoPods {
+            self.ended.clear();
+        }
+    }
+
+    /// The accounts as a checkpoint has them, by pod UID.
+    pub(super) fn checkpoint(&self) -> serde_json::Value {
+        let entries = self.pods.iter().chain(&self.ended).flat_map(|(pod, grants)| {
+            grants.iter().map(|grant| {
+                let ids: Vec<&str> = grant.devices.iter().map(|(id, _)| id.as_str()).collect();
+                json!({"PodUID": pod.uid, "ContainerName": grant.container, "ResourceName": grant.resource,
+                       "DeviceIDs": {"-1": ids}, "AllocResp": ""})
+            })
+        });
+        let entries: Vec<_> = entries.collect();
+        json!({"Data": {"PodDeviceEntries": entries, "RegisteredDevices": {}}, "Checksum": 0})
     }
 
     /// The devices of `resource` that some container holds.

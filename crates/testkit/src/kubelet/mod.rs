@@ -9,7 +9,7 @@
 //! `Allocate` is handed back instead of being applied. There is no Topology Manager: devices of one NUMA node are
 //! preferred as its `best-effort` policy would, the lowest node first, whereas a real kubelet without that policy picks at
 //! random. A pool whose plugin went away is kept, without healthy devices, for good; a real one drops it after five
-//! minutes. Init containers, the checkpoint file, plugin sockets in subfolders and other plugin types (CSI, DRA) are left out.
+//! minutes. Init containers, a checksum in the checkpoint, plugin sockets in subfolders and other plugin types (CSI, DRA) are left out.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -40,7 +40,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 pub use admission::Allocation;
-pub use devices::{Device, Grant, Ledger, Pool};
+pub use devices::{Device, Grant, Ledger, Pool, Tells};
 pub use pod_resources::{get, list};
 
 use crate::pod::Pod;
@@ -60,6 +60,9 @@ impl State {
         self.pools.get(resource).is_some_and(|pool| pool.connected && pool.healthy().len() == healthy)
     }
 }
+
+/// The file of the device manager's accounts.
+const CHECKPOINT: &str = "kubelet_internal_checkpoint";
 
 /// How a kubelet is set up.
 #[derive(Debug, Clone)]
@@ -87,6 +90,23 @@ struct Node {
     ledger: Arc<Mutex<Ledger>>,
     plugins: plugins::Plugins,
     admission: tokio::sync::Mutex<()>,
+}
+
+impl Node {
+    /// Writes the accounts down, as a kubelet does after an admission and at each list of a plugin: whole, or not at all.
+    fn write_checkpoint(&self) -> Result<()> {
+        let path = self.device_plugins.join(CHECKPOINT);
+        let ledger = lock(&self.ledger);
+        if ledger.tells == Tells::Nothing {
+            return match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+                _ => Ok(()),
+            };
+        }
+        let new = self.device_plugins.with_extension("checkpoint");
+        std::fs::write(&new, ledger.checkpoint().to_string())?;
+        std::fs::rename(&new, &path).with_context(|| path.display().to_string())
+    }
 }
 
 impl Kubelet {
@@ -199,6 +219,12 @@ impl Kubelet {
         lock(&self.ledger).free(pod)
     }
 
+    /// What the kubelet tells of who holds what, from now on and over restarts.
+    pub fn tells(&self, tells: Tells) -> Result<()> {
+        lock(&self.ledger).tells = tells;
+        self.running.as_ref().map_or(Ok(()), |(_, node)| node.write_checkpoint())
+    }
+
     /// Who holds what.
     pub fn ledger(&self) -> Ledger {
         lock(&self.ledger).clone()
@@ -217,7 +243,7 @@ fn clear(dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir)?;
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
-            if !entry.file_type()?.is_dir() && entry.file_name() != "kubelet_internal_checkpoint" {
+            if !entry.file_type()?.is_dir() && entry.file_name() != CHECKPOINT {
                 std::fs::remove_file(entry.path())?;
             }
         }

@@ -18,7 +18,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-use super::devices::Grant;
+use super::devices::{Grant, Tells};
 use super::session::dial;
 use super::{Node, block, lock};
 use crate::pod::Pod;
@@ -61,8 +61,18 @@ impl PodResourcesLister for Lister {
         &self,
         _: Request<ListPodResourcesRequest>,
     ) -> Result<Response<ListPodResourcesResponse>, Status> {
-        let ledger = lock(&self.0.ledger);
-        let pod_resources = ledger.pods().map(|(pod, grants)| describe(pod, grants)).collect();
+        let mut ledger = lock(&self.0.ledger);
+        ledger.update();
+        let pod_resources = match ledger.tells {
+            Tells::Everything => {
+                // There is always a pod more: the plugin's own.
+                let own = Pod::new("kube-system", "sriov-device-plugin");
+                let all = ledger.pods().map(|(pod, grants)| describe(pod, grants));
+                all.chain([describe(&own, &[])]).collect()
+            }
+            Tells::NoPods => Vec::new(),
+            Tells::Nothing => return Err(Status::unavailable("told not to tell")),
+        };
         Ok(Response::new(ListPodResourcesResponse { pod_resources }))
     }
 

@@ -87,6 +87,9 @@ impl Session {
                 pool.devices = devices;
                 pool.lists += 1;
             });
+            if let Err(error) = self.node.write_checkpoint() {
+                self.node.refuse(&self.node.device_plugins, &error);
+            }
         }
     }
 

@@ -101,7 +101,16 @@ fn devices_are_given_once_and_reported() {
 
     let pod_resources = root.path().join("pod-resources/kubelet.sock");
     let listed = list_names(&list_pods(&pod_resources));
-    assert_eq!(listed, [("two".to_owned(), vec!["2".to_owned(), "1".to_owned()])]);
+    let own = ("sriov-device-plugin".to_owned(), vec![]);
+    assert_eq!(listed, [("two".to_owned(), vec!["2".to_owned(), "1".to_owned()]), own]);
+    kubelet.tells(super::Tells::NoPods).unwrap();
+    assert!(list_pods(&pod_resources).is_empty());
+    let checkpoint = root.path().join("device-plugins/kubelet_internal_checkpoint");
+    let noted = std::fs::read_to_string(&checkpoint).unwrap();
+    assert!(noted.contains(&two.uid) && !noted.contains(&more.uid), "{noted}");
+    kubelet.tells(super::Tells::Nothing).unwrap();
+    assert!(super::list(&pod_resources).is_err() && !checkpoint.exists());
+    kubelet.tells(super::Tells::Everything).unwrap();
     let one = get(&pod_resources, "ns", "two").unwrap();
     assert_eq!(one.containers[1].devices[0].topology.as_ref().unwrap().nodes[0].id, 1);
     assert!(get(&pod_resources, "ns", "more").is_err());
@@ -160,7 +169,7 @@ async fn callable_from_asynchronous_tests() {
     let mut kubelet = Kubelet::start(root.path()).unwrap();
     kubelet.admit(&Pod::new("ns", "p").container("c", &[])).unwrap();
     kubelet.restart().unwrap();
-    assert_eq!(list_pods(&root.path().join("pod-resources/kubelet.sock")).len(), 1);
+    assert_eq!(list_pods(&root.path().join("pod-resources/kubelet.sock")).len(), 2);
 }
 
 fn list_pods(socket: &Path) -> Vec<PodResources> {

@@ -43,7 +43,7 @@ impl Function {
     pub fn without(self, name: &str) -> Self {
         let path = self.dir().join(name);
         if path.is_dir() && !path.is_symlink() {
-            fs::remove_dir_all(path).expect("a directory to remove");
+            self.discard(&path);
         } else {
             fs::remove_file(path).expect("a file to remove");
         }
@@ -166,6 +166,13 @@ impl Function {
                 }
             }
         }
-        fs::remove_dir_all(dir).expect("a function to remove");
+        self.discard(&dir);
+    }
+
+    /// At once, as the kernel does: whoever looks meanwhile sees all of it or nothing.
+    fn discard(&self, dir: &Path) {
+        let aside = self.sys.with_file_name("discarded");
+        fs::rename(dir, &aside).expect("a directory to move away");
+        fs::remove_dir_all(aside).expect("a directory to remove");
     }
 }

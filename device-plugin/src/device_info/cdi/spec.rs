@@ -20,6 +20,34 @@ pub(super) fn text(kind: &str, devices: &BTreeMap<String, Vec<Node>>) -> String 
     yaml
 }
 
+/// The same specification with those devices alone that stay; `None` where that is none. Takes what [`text`] writes, and
+/// what the Go plugin does, which is the same keys in the same order.
+pub(super) fn cut(text: &str, stays: impl Fn(&str) -> bool) -> Option<String> {
+    let (mut yaml, mut device, mut any) = (String::new(), String::new(), false);
+    for line in text.lines() {
+        let begins = line.starts_with("- ");
+        if begins || !line.starts_with(' ') {
+            any |= end_of_device(&mut yaml, &mut device, &stays);
+        }
+        let part = if begins || line.starts_with(' ') { &mut device } else { &mut yaml };
+        part.push_str(line);
+        part.push('\n');
+    }
+    any |= end_of_device(&mut yaml, &mut device, &stays);
+    any.then_some(yaml)
+}
+
+/// Whether the device stays.
+fn end_of_device(yaml: &mut String, device: &mut String, stays: impl Fn(&str) -> bool) -> bool {
+    let text = std::mem::take(device);
+    let mut names = text.lines().filter_map(|line| line.strip_prefix("  name: "));
+    let stays = names.next().is_some_and(|name| stays(name.trim_matches(['"', '\''])));
+    if stays {
+        yaml.push_str(&text);
+    }
+    stays
+}
+
 fn device(yaml: &mut String, id: &str, nodes: &[Node]) -> std::fmt::Result {
     writeln!(yaml, "- containerEdits:")?;
     if nodes.is_empty() {

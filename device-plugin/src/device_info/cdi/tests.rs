@@ -72,11 +72,33 @@ fn files_of_pools_that_are_no_more_are_removed() {
     for name in ["sriov-dp-intel.com-net-pci-a.yaml", "sriov-dp-intel.com-net-pci-old.yaml", "nvidia.yaml"] {
         fs::write(dir.path().join(name), "").unwrap();
     }
-    Cdi::new(dir.path().to_owned()).remove_others(&[&pool("intel.com", "a")]);
+    assert!(!Cdi::new(dir.path().to_owned()).cut_others(&[&pool("intel.com", "a")], |_, _| true));
     let mut left: Vec<_> =
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["nvidia.yaml", "sriov-dp-intel.com-net-pci-a.yaml"]);
+}
+
+#[test]
+fn a_file_of_an_earlier_run_keeps_what_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sriov-dp-intel.com-net-pci-old.yaml");
+    let three = ["x", "y", "z"].map(|id| (id.to_owned(), if id == "y" { vec![] } else { vfio(1) }));
+    Cdi::new(dir.path().to_owned()).replace(&pool("intel.com", "old"), three.clone().into()).unwrap();
+    // Another run: it knows nothing of the one before.
+    let cdi = Cdi::new(dir.path().to_owned());
+    let held = |file: &str, device: &str| is_file_of(file, "intel.com/old") && device != "x";
+    assert!(cdi.cut_others(&[], held));
+    let [_, y, z] = three;
+    assert_eq!(fs::read_to_string(&path).unwrap(), spec::text("intel.com/net-pci", &[y, z].into()));
+    let go = "---\ncdiVersion: 0.5.0\ncontainerEdits: {}\ndevices:\n- containerEdits:\n    env:\n    - A=b\n  name: x\n\
+              - containerEdits:\n    env:\n    - A=c\n  name: \"y\"\nkind: intel.com/net-pci\n";
+    fs::write(&path, go).unwrap();
+    assert!(cdi.cut_others(&[], held));
+    let cut = go.replace("- containerEdits:\n    env:\n    - A=b\n  name: x\n", "");
+    assert_eq!(fs::read_to_string(&path).unwrap(), cut, "as the Go plugin writes");
+    assert!(!cdi.cut_others(&[], |_, _| false));
+    assert!(!path.exists());
 }
 
 #[test]
