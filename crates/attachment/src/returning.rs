@@ -206,6 +206,10 @@ impl Way<'_> {
             Err(error) if error.is_exists() => {}
             moved => {
                 self.named(moved)?;
+                if link.is_hardware() {
+                    // The move closes the device, and a driver may come out of that with another address: igbvf with the PF's.
+                    return Ok(host.netlink.link_by_name(&self.before.name)?);
+                }
                 // The kernel has confirmed all of it; only the index may be another than in the pod.
                 let index = host.netns.index_of(&self.before.name)?.ok_or(netlink::Error::NoLink)?;
                 let name = self.before.name.to_string();

@@ -143,6 +143,13 @@ impl Netlink {
     }
 }
 
+impl Link {
+    /// Whether a device is behind the link: virtual links tell their kind.
+    pub fn is_hardware(&self) -> bool {
+        self.kind.is_none()
+    }
+}
+
 impl LinkChange<'_> {
     fn message(&self, index: u32) -> Vec<u8> {
         let (mut flags, mut mask) = (0, 0);

@@ -1,5 +1,6 @@
 //! Bind at use: a kernel VF is `vfio-pci`'s while the pod has it.
 
+use std::fs::File;
 use std::process::Command;
 
 use anyhow::Result;
@@ -18,6 +19,7 @@ use crate::host::ip;
 pub(super) fn run(cases: &mut Cases, bench: &Bench) {
     cases.run("a-driver-that-is-not-loaded-is-refused", || not_loaded(bench));
     cases.run("a-kernel-vf-is-bound-at-use-and-given-back", || bound(bench));
+    cases.run("a-function-that-a-process-has-open-is-not-taken-from-it", || open(bench));
 }
 
 fn not_loaded(bench: &Bench) -> Result<String> {
@@ -68,4 +70,26 @@ fn bound(bench: &Bench) -> Result<String> {
     ip(&["link", "set", "by-hand", "name", &name, "alias", "", "mtu", "1500"])?;
     bench.pf0.set_vf(1, &["vlan", "0"])?;
     Ok(format!("{vf} on {node} and back"))
+}
+
+/// A DPDK program that outlives its pod's DEL: an unbind would wait for it beyond the reach of any signal.
+fn open(bench: &Bench) -> Result<String> {
+    host::run(Command::new("modprobe").arg("vfio-pci"))?;
+    let (vf, before) = bench.vf(1)?;
+    let conf = sriov(&vf, json!({"driver": "vfio-pci", "vlan": 100}));
+    let pod = Sandbox::create("open")?;
+    pod.add(&conf)?;
+    let user = File::options().read(true).write(true).open(vf.vfio_node()?)?;
+    let words = refused(&pod.run("DEL", &conf))?;
+    ensure!(words.contains("a process has /dev/vfio/") && words.contains(vf.address()), "{words}");
+    ensure!(vf.driver().as_deref() == Some("vfio-pci"), "the driver is {:?}", vf.driver());
+    ensure!(bench.pf0.vf_state(1)?["vlan_list"][0]["vlan"] == 100, "its VLAN is gone under its user's hands");
+    let next = Sandbox::create("next-open")?;
+    let allocated = refused(&next.run("ADD", &conf))?;
+    ensure!(allocated.contains("already allocated"), "{allocated}");
+    drop(user);
+    pod.del(&conf)?;
+    bench.unchanged(1, &before)?;
+    ensure!(vf.attribute("driver_override")? == "(null)", "driver_override is left");
+    Ok(words)
 }
