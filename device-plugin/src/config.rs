@@ -141,7 +141,7 @@ impl Config {
             check(selector, kind)?;
         }
         let selectors =
-            selectors.into_iter().map(|wire| warning::selector(wire, kind, &mut self.warnings)).collect();
+            selectors.into_iter().map(|wire| warning::selector(wire, &mut self.warnings)).collect();
         self.pools.push(PoolConfig {
             resource,
             kind,

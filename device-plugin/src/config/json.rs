@@ -48,6 +48,17 @@ impl At {
         self.json == Json::Null
     }
 
+    /// Whether it is what no key at all means, too.
+    pub(super) fn asks_for_nothing(&self) -> bool {
+        match &self.json {
+            Json::Null => true,
+            Json::Bool(truth) => !truth,
+            Json::Text(text) => text.is_empty(),
+            Json::List(list) => list.is_empty(),
+            Json::Number | Json::Object(_) => false,
+        }
+    }
+
     /// An object's members; null has none.
     pub(super) fn members(self, wanted: &'static str) -> Result<Members, TypeError> {
         match self.json {
@@ -108,15 +119,20 @@ impl At {
 impl Members {
     /// Takes a member, whatever the case of its key. Of several the last in the document counts.
     pub(super) fn take(&mut self, key: &str) -> At {
-        let mut json = Json::Null;
-        self.left.retain_mut(|(name, value)| {
-            let taken = name.eq_ignore_ascii_case(key);
-            if taken {
-                json = std::mem::replace(value, Json::Null);
-            }
-            !taken
-        });
+        let json = self.take_all(key).pop().unwrap_or(Json::Null);
         At { json, path: join(&self.path, key) }
+    }
+
+    /// As [`Members::take`], for a string or a truth value: in Go null leaves these as they are.
+    pub(super) fn take_scalar(&mut self, key: &str) -> At {
+        let mut all = self.take_all(key);
+        all.retain(|json| *json != Json::Null);
+        At { json: all.pop().unwrap_or(Json::Null), path: join(&self.path, key) }
+    }
+
+    fn take_all(&mut self, key: &str) -> Vec<Json> {
+        let taken = self.left.extract_if(.., |(name, _)| name.eq_ignore_ascii_case(key));
+        taken.map(|(_, json)| json).collect()
     }
 
     /// Every member that is left, under its own spelling.

@@ -40,11 +40,6 @@ pub const SELECTOR: [(&str, &[Kind]); 14] = {
     ]
 };
 
-/// Whether a selector of that kind has the key.
-pub(super) fn applies(key: &str, kind: Kind) -> bool {
-    SELECTOR.iter().any(|(name, kinds)| *name == key && kinds.contains(&kind))
-}
-
 /// The known key that is most like one that is not known, if any is: for a typing error or a forgotten plural.
 pub(super) fn nearest(unknown: &str, known: &[&'static str]) -> Option<&'static str> {
     // One that is far too long is no typing error, and must not cost its length squared.

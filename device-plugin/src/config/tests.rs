@@ -35,6 +35,21 @@ fn keys_are_found_in_any_case_and_the_last_counts() {
     assert_eq!(upper.pools, pool(r#""selectors":{}"#).pools);
 }
 
+/// `encoding/json` on two members of one key: null empties a list and leaves anything else.
+#[test]
+fn null_after_a_value_leaves_a_string_and_a_truth_value() {
+    let twice = pool(
+        r#""deviceType":"accelerator","DeviceType":null,"excludeTopology":true,"excludetopology":null,
+           "selectors":{"vendors":["8086"]}"#,
+    );
+    let once = pool(r#""deviceType":"accelerator","excludeTopology":true,"selectors":{"vendors":["8086"]}"#);
+    assert_eq!(twice.pools, once.pools);
+    let twice = pool(r#""selectors":{"isRdma":true,"isRdma":null,"vendors":["8086"],"vendors":null}"#);
+    assert_eq!(twice.pools, pool(r#""selectors":{"isRdma":true}"#).pools);
+    let last = pool(r#""selectors":{"isRdma":true,"isRdma":null,"isrdma":false}"#);
+    assert_eq!(last.pools, pool(r#""selectors":{}"#).pools);
+}
+
 #[test]
 fn unknown_keys_are_passed_over_and_told() {
     let config = parse(
@@ -189,8 +204,13 @@ fn every_key_is_read_and_only_where_it_belongs() {
             assert_eq!(foreign, !kinds.contains(&kind), "{key} of {device_type}: {:?}", config.warnings);
             let unknown = config.warnings.iter().any(|warning| matches!(warning, Warning::UnknownKey { .. }));
             assert!(!unknown, "{key}: {:?}", config.warnings);
-            let wrong = pool(&format!(r#""deviceType":"{device_type}","selectors":{{"{key}":7}}"#));
-            assert!(matches!(wrong.refused[0].reason, RefusedBecause::Selectors(_)), "{key} is not read");
+            let wrong = pool(&format!(r#""deviceType":"{device_type}","selectors":{{{aux}"{key}":7}}"#));
+            if foreign {
+                assert_eq!(wrong.pools, config.pools, "{key}: nobody looks at what it says");
+                assert_eq!(wrong.warnings, config.warnings, "{key} is told of");
+            } else {
+                assert!(matches!(wrong.refused[0].reason, RefusedBecause::Selectors(_)), "{key} is not read");
+            }
         }
     }
     for key in keys::POOL.iter().filter(|key| **key != "selectors") {
@@ -236,6 +256,22 @@ fn an_accelerator_has_fewer_selectors() {
     let config = pool(r#""deviceType":"accelerator","selectors":{"acpiIndexes":["1"],"pfNames":["pf0"]}"#);
     assert_eq!(config.pools[0].selectors, [Selector::default()]);
     assert!(matches!(config.warnings[..], [Warning::NotForType { .. }, Warning::NotForType { .. }]));
+}
+
+#[test]
+fn what_a_key_of_another_type_says_does_not_matter() {
+    for (device_type, selectors, key) in [
+        ("netDevice", r#"{"auxTypes":"sf"}"#, "auxTypes"),
+        ("accelerator", r#"{"pfNames":"x"}"#, "pfNames"),
+        ("auxNetDevice", r#"{"auxTypes":["sf"],"pciAddresses":"0000:00:06.0"}"#, "pciAddresses"),
+    ] {
+        let config = pool(&format!(r#""deviceType":"{device_type}","selectors":{selectors}"#));
+        assert_eq!((config.pools.len(), config.refused.len()), (1, 0), "{device_type}");
+        let path = format!("resourceList[0].selectors.{key}");
+        assert_eq!(config.warnings, [Warning::NotForType { path }]);
+    }
+    let nothing = r#""deviceType":"accelerator","selectors":{"pfNames":[],"isRdma":false,"vdpaType":""}"#;
+    assert_eq!(pool(nothing).warnings, [], "what asks for nothing is not told of");
 }
 
 #[test]

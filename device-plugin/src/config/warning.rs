@@ -1,7 +1,6 @@
 //! What is odd in a configuration and does no harm: the file is used, and the operator is told.
 //! It must not refuse anything.
 
-use crate::inventory::Kind;
 use crate::selector::{Key, RangeError, Selector, Wanted};
 
 use super::keys;
@@ -82,12 +81,13 @@ impl Warning {
     }
 }
 
-/// The selector for a kind of function, with what is odd about it put aside.
-pub(super) fn selector(wire: wire::Selector, kind: Kind, warnings: &mut Vec<Warning>) -> Selector {
+/// The selector, with what is odd about it put aside.
+pub(super) fn selector(wire: wire::Selector, warnings: &mut Vec<Warning>) -> Selector {
     let path = wire.path;
     let known = keys::SELECTOR.map(|(key, _)| key);
     warnings.extend(wire.unknown.into_iter().map(|key| Warning::unknown(key, &known)));
-    let mut wanted = Wanted {
+    warnings.extend(wire.foreign.into_iter().map(|path| Warning::NotForType { path }));
+    let wanted = Wanted {
         vendors: wire.vendors,
         devices: wire.devices,
         drivers: wire.drivers,
@@ -103,7 +103,6 @@ pub(super) fn selector(wire: wire::Selector, kind: Kind, warnings: &mut Vec<Warn
         need_vhost_net: wire.need_vhost_net,
         vdpa_type: wire.vdpa_type,
     };
-    drop_foreign(&mut wanted, kind, &path, warnings);
     ids(&wanted, &path, warnings);
     if !["", "virtio", "vhost"].contains(&wanted.vdpa_type.as_str()) {
         warnings.push(Warning::VdpaType { path: path.clone(), found: wanted.vdpa_type.clone() });
@@ -121,36 +120,6 @@ pub(super) fn selector(wire: wire::Selector, kind: Kind, warnings: &mut Vec<Warn
             .map(|(key, source)| Warning::Range { path: format!("{path}.{key}"), source }),
     );
     selector
-}
-
-/// Takes out what this kind of device does not have, as the Go plugin does, but not in silence.
-fn drop_foreign(wanted: &mut Wanted, kind: Kind, path: &str, warnings: &mut Vec<Warning>) {
-    let mut foreign = |key: &str, used: bool| {
-        let foreign = used && !keys::applies(key, kind);
-        if foreign {
-            warnings.push(Warning::NotForType { path: format!("{path}.{key}") });
-        }
-        foreign
-    };
-    for (key, list) in [
-        ("pciAddresses", &mut wanted.pci_addresses),
-        ("acpiIndexes", &mut wanted.acpi_indexes),
-        ("auxTypes", &mut wanted.aux_types),
-        ("pfNames", &mut wanted.pf_names),
-        ("rootDevices", &mut wanted.root_devices),
-        ("linkTypes", &mut wanted.link_types),
-        ("ddpProfiles", &mut wanted.ddp_profiles),
-        ("pKeys", &mut wanted.p_keys),
-    ] {
-        if foreign(key, !list.is_empty()) {
-            list.clear();
-        }
-    }
-    wanted.is_rdma &= !foreign("isRdma", wanted.is_rdma);
-    wanted.need_vhost_net &= !foreign("needVhostNet", wanted.need_vhost_net);
-    if foreign("vdpaType", !wanted.vdpa_type.is_empty()) {
-        wanted.vdpa_type.clear();
-    }
 }
 
 fn ids(wanted: &Wanted, path: &str, warnings: &mut Vec<Warning>) {

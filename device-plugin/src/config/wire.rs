@@ -1,8 +1,9 @@
 //! The configuration file as it was written: every key that the Go plugin takes, types checked and nothing else.
 //! It must not judge what the values mean.
 
-use super::AdditionalInfo;
 use super::json::{At, Json, Members, TypeError};
+use super::{AdditionalInfo, keys, kind_of};
+use crate::inventory::Kind;
 
 /// The whole file.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub(super) struct Selector {
     pub(super) vdpa_type: String,
     /// Keys that no selector has.
     pub(super) unknown: Vec<Unknown>,
+    /// Where keys stand that other device types have and that ask for something. As in the Go plugin nobody looks at their values.
+    pub(super) foreign: Vec<String>,
 }
 
 impl File {
@@ -92,17 +95,18 @@ impl Pool {
     fn read(at: At) -> Result<Self, TypeError> {
         let path = at.path.clone();
         let mut members = at.members("an object")?;
+        let device_type = members.take_scalar("deviceType").text()?;
         let mut pool = Self {
             path,
-            name: members.take("resourceName").text()?,
-            prefix: members.take("resourcePrefix").text()?,
-            device_type: members.take("deviceType").text()?,
-            exclude_topology: members.take("excludeTopology").truth()?,
-            selectors: Selectors::read(members.take("selectors")),
+            name: members.take_scalar("resourceName").text()?,
+            prefix: members.take_scalar("resourcePrefix").text()?,
+            exclude_topology: members.take_scalar("excludeTopology").truth()?,
+            selectors: Selectors::read(members.take("selectors"), kind_of(&device_type)),
+            device_type,
             additional_info: additional_info(members.take("additionalInfo"))?,
-            vfio_cdev: members.take("vfioCdev").truth()?,
-            pf_carrier: members.take("pfCarrier").truth()?,
-            allocation_policy: members.take("allocationPolicy").text()?,
+            vfio_cdev: members.take_scalar("vfioCdev").truth()?,
+            pf_carrier: members.take_scalar("pfCarrier").truth()?,
+            allocation_policy: members.take_scalar("allocationPolicy").text()?,
             unknown: Vec::new(),
         };
         note_unknown(members, &mut pool.unknown);
@@ -111,13 +115,14 @@ impl Pool {
 }
 
 impl Selectors {
-    fn read(at: At) -> Result<Self, TypeError> {
+    /// For devices of a kind; without one the file is refused for that.
+    fn read(at: At, kind: Option<Kind>) -> Result<Self, TypeError> {
         const WANTED: &str = "an object or a list of objects";
         match at.json {
             Json::Null => Ok(Self::Absent),
-            Json::Object(_) => Ok(Self::Listed(vec![Selector::read(at)?])),
+            Json::Object(_) => Ok(Self::Listed(vec![Selector::read(at, kind)?])),
             Json::List(_) => {
-                let objects = at.list(WANTED)?.into_iter().map(Selector::read);
+                let objects = at.list(WANTED)?.into_iter().map(|at| Selector::read(at, kind));
                 Ok(Self::Listed(objects.collect::<Result<_, _>>()?))
             }
             _ => Err(at.mistyped(WANTED)),
@@ -126,12 +131,13 @@ impl Selectors {
 }
 
 impl Selector {
-    fn read(at: At) -> Result<Self, TypeError> {
+    fn read(at: At, kind: Option<Kind>) -> Result<Self, TypeError> {
         if at.is_null() {
             return Err(at.mistyped("an object"));
         }
         let path = at.path.clone();
         let mut members = at.members("an object")?;
+        let foreign = take_foreign(&mut members, kind);
         let mut selector = Self {
             path,
             vendors: members.take("vendors").texts()?,
@@ -145,14 +151,22 @@ impl Selector {
             ddp_profiles: members.take("ddpProfiles").texts()?,
             p_keys: members.take("pKeys").texts()?,
             aux_types: members.take("auxTypes").texts()?,
-            is_rdma: members.take("isRdma").truth()?,
-            need_vhost_net: members.take("needVhostNet").truth()?,
-            vdpa_type: members.take("vdpaType").text()?,
+            is_rdma: members.take_scalar("isRdma").truth()?,
+            need_vhost_net: members.take_scalar("needVhostNet").truth()?,
+            vdpa_type: members.take_scalar("vdpaType").text()?,
             unknown: Vec::new(),
+            foreign,
         };
         note_unknown(members, &mut selector.unknown);
         Ok(selector)
     }
+}
+
+/// Takes out what this kind of device does not have: where that stands, and asks for something.
+fn take_foreign(members: &mut Members, kind: Option<Kind>) -> Vec<String> {
+    let foreign = keys::SELECTOR.iter().filter(|(_, kinds)| kind.is_some_and(|kind| !kinds.contains(&kind)));
+    let taken = foreign.map(|(key, _)| members.take(key)).filter(|at| !at.asks_for_nothing());
+    taken.map(|at| at.path).collect()
 }
 
 fn additional_info(at: At) -> Result<Option<AdditionalInfo>, TypeError> {

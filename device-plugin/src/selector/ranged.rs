@@ -19,7 +19,7 @@ struct Entry {
     /// The PF, in lower case.
     base: String,
     /// `None` is every VF.
-    indexes: Option<Vec<RangeInclusive<u32>>>,
+    indexes: Option<Vec<RangeInclusive<u64>>>,
 }
 
 /// An entry that does not count, or not to its end.
@@ -121,7 +121,7 @@ impl Ranged {
         let Some(pf) = pf else { return false };
         let Some(entry) = self.entries.iter().find(|entry| same(&entry.base, pf)) else { return false };
         let Some(indexes) = &entry.indexes else { return true };
-        index.is_some_and(|index| indexes.iter().any(|range| range.contains(&index)))
+        index.is_some_and(|index| indexes.iter().any(|range| range.contains(&index.into())))
     }
 }
 
@@ -131,12 +131,12 @@ fn same(base: &str, pf: &str) -> bool {
 }
 
 /// Reads items up to the first that cannot be read.
-fn ranges(text: &str, items: &str, errors: &mut Vec<RangeError>) -> Vec<RangeInclusive<u32>> {
+fn ranges(text: &str, items: &str, errors: &mut Vec<RangeError>) -> Vec<RangeInclusive<u64>> {
     let mut ranges = Vec::new();
     for item in items.split(',') {
         let range = match item.split_once('-') {
-            Some((first, last)) => first.parse().ok().zip(last.parse().ok()),
-            None => item.parse().ok().map(|index| (index, index)),
+            Some((first, last)) => number(first).zip(number(last)),
+            None => number(item).map(|index| (index, index)),
         };
         let Some((first, last)) = range else {
             errors.push(RangeError::Item { text: text.to_owned(), item: item.to_owned() });
@@ -149,6 +149,11 @@ fn ranges(text: &str, items: &str, errors: &mut Vec<RangeError>) -> Vec<RangeInc
         }
     }
     ranges
+}
+
+/// As large as Go's `int`, although no VF has such a number: a range may end there.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| i64::try_from(*number).is_ok())
 }
 
 impl fmt::Display for Ranged {
@@ -183,6 +188,8 @@ mod tests {
         assert_eq!(of_pf0(&["PF0#1-2"]), [1, 2]);
         assert_eq!(of_pf0(&["pf1"]), [0; 0]);
         assert_eq!(of_pf0(&[]), (0..10).collect::<Vec<_>>());
+        assert_eq!(of_pf0(&["pf0#8-4294967296"]), [8, 9], "Go's numbers have 63 bits");
+        assert_eq!(of_pf0(&["pf0#99999999999,1"]), [1]);
     }
 
     #[test]
@@ -200,7 +207,7 @@ mod tests {
         assert_eq!(of_pf0(&["pf0#1-2-3"]), [0; 0]);
         assert_eq!(of_pf0(&["pf0#-1"]), [0; 0]);
         assert_eq!(of_pf0(&["pf0#3-1,7"]), [7]);
-        assert_eq!(of_pf0(&["pf0#99999999999"]), [0; 0]);
+        assert_eq!(of_pf0(&["pf0#99999999999999999999,1"]), [0; 0]);
     }
 
     #[test]
