@@ -195,7 +195,8 @@ impl Sysfs {
             device: attributes.id("device")?,
             class: attributes.class()?,
             driver: attributes.link("driver")?,
-            numa_node: attributes.text("numa_node")?.and_then(|node| node.parse().ok()),
+            // Whatever is wrong with it, the function is fit for use without.
+            numa_node: attributes.text("numa_node").ok().flatten().and_then(|node| node.parse().ok()),
             role,
             netdevs: self.netdevs(address),
             iommu_group: attributes.iommu_group()?,

@@ -47,6 +47,19 @@ fn pf_and_vfs_know_each_other() {
 }
 
 #[test]
+fn a_numa_node_that_cannot_be_told_is_none() {
+    let (_root, sysfs) = tree();
+    let (pf, path) = (address("0000:21:00.0"), sysfs.function_dir(address("0000:21:00.0")).join("numa_node"));
+    for junk in [&b""[..], b"junk\n", b"1 \xff\n", b"-2\n"] {
+        fs::write(&path, junk).unwrap();
+        assert_eq!(sysfs.function(pf).unwrap().numa_node, None, "{junk:?}");
+    }
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_eq!(sysfs.function(pf).unwrap().numa_node, None, "unreadable");
+}
+
+#[test]
 fn class_alone_is_the_functions_class() {
     let (_root, sysfs) = tree();
     let pf = address("0000:21:00.0");
