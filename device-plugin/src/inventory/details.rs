@@ -86,35 +86,33 @@ impl<'a> Details<'a> {
         name
     }
 
-    /// The first network device of a PF; with a switch in it, of the uplink and the representors the uplink.
+    /// The network device of a PF's port: of a switch the uplink's and no other, since a representor stands for a VF; else
+    /// the first. Where devlink does not tell the mode, an uplink is believed, and no representor can be told.
     fn uplink(&mut self, pf: PciAddress) -> Option<String> {
         let netdevs = self.sysfs.netdevs(pf);
-        let dir = self.sysfs.function_dir(pf).join("net");
-        if netdevs.len() > 1 && self.kernel.eswitch_mode(pf) != Some(EswitchMode::Legacy) {
-            let uplink = netdevs.iter().find(|netdev| is_uplink(&dir.join(netdev)));
-            if uplink.is_some() {
-                return uplink.cloned();
-            }
+        let first = netdevs.first().cloned()?;
+        let mode = self.kernel.eswitch_mode(pf);
+        if mode == Some(EswitchMode::Legacy) {
+            return Some(first);
         }
-        netdevs.into_iter().next()
+        let dir = self.sysfs.function_dir(pf).join("net");
+        let uplink = netdevs.into_iter().find(|netdev| is_uplink(&dir.join(netdev)));
+        if mode == Some(EswitchMode::Switchdev) { uplink } else { uplink.or(Some(first)) }
     }
 
     /// The device's own, or else its PF's. `type` is what rtnetlink has in `ifi_type` (`dev->type` in both).
-    fn link_type(&mut self, device: &Device) -> Option<String> {
-        let own = match &device.sf {
-            Some(sf) => self.sysfs.auxiliary_dir(&sf.name),
-            None => self.sysfs.function_dir(device.function.address),
+    fn link_type(&self, device: &Device) -> Option<String> {
+        // By its name: a virtio function's network device is a level further down than others'.
+        let of = |netdev: &str| {
+            let file = self.sysfs.root().join("class/net").join(netdev).join("type");
+            Some(link_type_name(fs::read_to_string(file).ok()?.trim().parse().ok()?))
         };
-        let of = |dir: &Path, netdev: &str| {
-            let number = fs::read_to_string(dir.join("net").join(netdev).join("type")).ok()?;
-            Some(link_type_name(number.trim().parse().ok()?))
-        };
-        let found = device.netdevs().first().and_then(|netdev| of(&own, netdev));
-        found.or_else(|| of(&self.sysfs.function_dir(device.root()?), device.pf_name.as_deref()?))
+        let own = device.netdevs().first().and_then(|netdev| of(netdev));
+        own.or_else(|| of(device.pf_name.as_deref()?))
     }
 
     /// The key at index 0 of the first port, as the kernel prints it.
-    fn pkey(&mut self, device: &Device) -> Option<String> {
+    fn pkey(&self, device: &Device) -> Option<String> {
         if self.link_type(device).as_deref() != Some("infiniband") {
             return None;
         }

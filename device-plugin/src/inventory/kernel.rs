@@ -20,6 +20,12 @@ impl Kernel {
         Self::default()
     }
 
+    /// A kernel that has this devlink and nothing else.
+    #[cfg(test)]
+    fn with_devlink(devlink: Devlink) -> Self {
+        Self { devlink: Some(devlink), ..Self::none() }
+    }
+
     /// The running kernel, in this process's network namespace. devlink and vDPA may be missing.
     pub(super) fn live() -> Result<Self, netlink::Error> {
         Ok(Self {
@@ -74,3 +80,6 @@ impl Kernel {
         first
     }
 }
+
+#[cfg(test)]
+mod tests;

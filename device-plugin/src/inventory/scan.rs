@@ -73,7 +73,11 @@ pub struct Scan {
 
 /// Reads the node.
 pub fn scan(roots: &Roots, needs: &Needs<'_>) -> Result<Scan, Error> {
-    let mut kernel = if roots.is_live() { Kernel::live()? } else { Kernel::none() };
+    scan_with(roots, needs, if roots.is_live() { Kernel::live()? } else { Kernel::none() })
+}
+
+/// As [`scan`], with this kernel to be asked.
+pub(super) fn scan_with(roots: &Roots, needs: &Needs<'_>, mut kernel: Kernel) -> Result<Scan, Error> {
     let carriers = if needs.host_interfaces {
         Carriers::new()
     } else {

@@ -137,6 +137,19 @@ fn link_types_and_keys() {
 }
 
 #[test]
+fn the_link_type_of_a_virtio_function_is_that_of_its_device_a_level_down() {
+    let tree = Tree::new();
+    let function = tree.function("0000:00:06.0").ids("1af4", "1041").driver("virtio-pci");
+    let netdev = function.dir().join("virtio3/net/eth4");
+    std::fs::create_dir_all(&netdev).unwrap();
+    std::fs::write(netdev.join("type"), "1\n").unwrap();
+    std::os::unix::fs::symlink(&netdev, tree.sys().join("class/net/eth4")).unwrap();
+    let snapshot = all(&tree);
+    let device = snapshot.get(&id("0000:00:06.0")).unwrap();
+    assert_eq!((device.netdevs(), device.link_type.as_deref()), (&["eth4".to_owned()][..], Some("ether")));
+}
+
+#[test]
 fn sfs_stand_behind_functions_and_keep_to_themselves() {
     let tree = Tree::new();
     tree.pf("0000:3b:00.0", "ens1f0").driver("mlx5_core");
