@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Once;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,16 @@ use pci::PciAddress;
 
 /// The tool reads registers; where it takes longer than this for all functions of a node it hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How many functions are named.
+const NAMED: usize = 8;
+
+/// Whether it was said that the tool is missed: it does not come while we run, and every look would say so again.
+static SAID: Once = Once::new();
+
+/// The tool is not there, fails, or its time is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Silent;
 
 /// The tool for one look at the node, and what is left of the time that it has for that.
 #[derive(Debug)]
@@ -26,10 +37,10 @@ impl Default for Tool {
 }
 
 impl Tool {
-    /// The profile of a function; `None` where the tool is not there, fails, knows of none, or its time is over.
-    pub(super) fn profile(&mut self, function: PciAddress) -> Option<String> {
+    /// The profile of a function; `None` where the tool knows of none.
+    pub(super) fn profile(&mut self, function: PciAddress) -> Result<Option<String>, Silent> {
         if self.left.is_zero() {
-            return None;
+            return Err(Silent);
         }
         let began = Instant::now();
         let text = run(&self.program, function, self.left);
@@ -37,8 +48,26 @@ impl Tool {
         if self.left.is_zero() {
             tracing::warn!("ddptool did not answer for {function} in time; it is asked no more in this look");
         }
-        parse(&text?)
+        parse(&text.ok_or(Silent)?)
     }
+}
+
+/// Warns, once in a process, that nobody tells the profile of these functions.
+pub(super) fn warn(unprofiled: &[PciAddress]) {
+    if unprofiled.is_empty() {
+        return;
+    }
+    SAID.call_once(|| {
+        let named: Vec<String> = unprofiled.iter().take(NAMED).map(ToString::to_string).collect();
+        let more = match unprofiled.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        tracing::warn!(
+            "ddpProfiles: neither devlink (fw.app.name) nor ddptool tells the profile of {}{more}, so that no pool that wants one takes them; put ddptool into the image, in a directory of its PATH",
+            named.join(", ")
+        );
+    });
 }
 
 fn run(program: &Path, function: PciAddress, patience: Duration) -> Option<String> {
@@ -65,10 +94,10 @@ fn run(program: &Path, function: PciAddress, patience: Duration) -> Option<Strin
     text.ok()
 }
 
-fn parse(text: &str) -> Option<String> {
-    let json: serde_json::Value = serde_json::from_str(text).ok()?;
-    let name = json.pointer("/DDPInventory/DDPpackage/name")?.as_str()?;
-    (!name.is_empty()).then(|| name.to_owned())
+fn parse(text: &str) -> Result<Option<String>, Silent> {
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|_| Silent)?;
+    let name = json.pointer("/DDPInventory/DDPpackage/name").and_then(|name| name.as_str());
+    Ok(name.filter(|name| !name.is_empty()).map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -83,7 +112,7 @@ mod tests {
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let mut tool = Tool { program, left: Duration::from_millis(500) };
         for _ in 0..3 {
-            assert_eq!(tool.profile("0000:3b:00.0".parse().unwrap()), None);
+            assert_eq!(tool.profile("0000:3b:00.0".parse().unwrap()), Err(Silent));
         }
         let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
         assert_eq!((asked.lines().count(), tool.left), (1, Duration::ZERO));
@@ -94,17 +123,16 @@ mod tests {
         let found = r#"{"DDPInventory":{"device":"1572","address":"0000:02:00.0","name":"enp2s0f0",
             "display":"Intel(R) Ethernet Converged Network Adapter X710-4",
             "DDPpackage":{"track_id":"80000008","version":"1.0.3.0","name":"GTPv1-C/U IPv4/IPv6 payload"}}}"#;
-        assert_eq!(parse(found).as_deref(), Some("GTPv1-C/U IPv4/IPv6 payload"));
+        assert_eq!(parse(found).unwrap().as_deref(), Some("GTPv1-C/U IPv4/IPv6 payload"));
+        assert_eq!((parse(""), parse("junk")), (Err(Silent), Err(Silent)));
         for none in [
-            "",
-            "junk",
             "[]",
             r#"{"DDPInventory":{"device":"1572","DDPpackage":{"track_id":"0"}}}"#,
             r#"{"DDPInventory":{"DDPpackage":{"name":""}}}"#,
             r#"{"DDPInventory":{"DDPpackage":{"name":7}}}"#,
             r#"{"DDPInventory":{"device":"154c"}}"#,
         ] {
-            assert_eq!(parse(none), None, "{none}");
+            assert_eq!(parse(none), Ok(None), "{none}");
         }
     }
 }

@@ -19,6 +19,7 @@ pub(super) struct Details<'a> {
     ddp: HashMap<PciAddress, Option<String>>,
     vdpa: BTreeMap<PciAddress, String>,
     tool: ddptool::Tool,
+    unprofiled: Vec<PciAddress>,
 }
 
 impl<'a> Details<'a> {
@@ -38,6 +39,7 @@ impl<'a> Details<'a> {
             ddp: HashMap::new(),
             vdpa,
             tool: ddptool::Tool::default(),
+            unprofiled: Vec::new(),
         }
     }
 
@@ -133,7 +135,19 @@ impl<'a> Details<'a> {
             }
             Role::Pf { .. } | Role::Plain => self.kernel.ddp_profile(function),
         };
-        known.or_else(|| self.tool.profile(function))
+        if known.is_some() {
+            return known;
+        }
+        let told = self.tool.profile(function);
+        if told.is_err() {
+            self.unprofiled.push(function);
+        }
+        told.ok().flatten()
+    }
+
+    /// The functions whose profile was asked for and nobody could tell.
+    pub(super) fn unprofiled(&self) -> &[PciAddress] {
+        &self.unprofiled
     }
 }
 

@@ -102,6 +102,7 @@ pub(super) fn scan_with(roots: &Roots, needs: &Needs<'_>, mut kernel: Kernel) ->
         details.complete(device, needs);
         device.left_out = left_out(device, &carriers);
     }
+    super::ddptool::warn(details.unprofiled());
     Ok(Scan { snapshot: Snapshot::new(devices), odd })
 }
 

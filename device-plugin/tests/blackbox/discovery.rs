@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use testkit::kubelet::{Kubelet, State};
 use testkit::sysfs::Tree;
 
+use crate::alive::often;
 use crate::daemon::{Daemon, LIMIT, command, kubelet_root};
 use crate::pools::ids;
 
@@ -164,6 +165,30 @@ printf '{"DDPInventory":{"device":"154C","address":"%s","DDPpackage":{"name":"%s
     assert_eq!(ids, ["0000:3b:02.1"]);
     let calls = std::fs::read_to_string(bin.join("ddptool.calls")).unwrap();
     assert_eq!(calls, "-l -a -j -s 0000:3b:02.0\n-l -a -j -s 0000:3b:02.1\n");
+}
+
+#[test]
+fn profiles_that_nobody_tells_are_told_of_once() {
+    let tree = Tree::new();
+    tree.pf("0000:3b:00.0", "ens1f0");
+    for vf in 0..2 {
+        tree.vf(&format!("0000:3b:02.{vf}"), "0000:3b:00.0");
+    }
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let config = r#"{"resourceList": [{"resourceName": "p", "selectors": {"pfNames": ["ens1f0"], "ddpProfiles": ["x"]}},
+        {"resourceName": "rest", "selectors": {}}]}"#;
+    let mut command = often(&tree, config);
+    command.env("PATH", tree.root().join("bin"));
+    let daemon = Daemon::spawn(command);
+    for vf in 2..5 {
+        kubelet.until("the others", LIMIT, |state| state.has("intel.com/rest", vf)).unwrap();
+        tree.vf(&format!("0000:3b:02.{vf}"), "0000:3b:00.0");
+    }
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    let said = daemon.end().1;
+    let line =
+        "neither devlink (fw.app.name) nor ddptool tells the profile of 0000:3b:02.0, 0000:3b:02.1, so";
+    assert_eq!((said.matches("ddptool").count(), said.matches(line).count()), (2, 1), "{said}");
 }
 
 #[test]
