@@ -10,6 +10,7 @@ mod routes;
 mod scan;
 mod watch;
 
+pub use details::is_link_type;
 pub use device::{Device, DeviceId, Kind};
 pub use left_out::LeftOut;
 pub use scan::{Error, Needs, Scan, reread, scan};

@@ -229,6 +229,19 @@ fn typing_errors_are_guessed() {
 }
 
 #[test]
+fn the_address_of_a_pf_is_in_full_and_in_any_case() {
+    let config = pool(r#""selectors":{"rootDevices":["3B:00.0#0-3","0000:3B:00.1","0000:3b:00.2#1"]}"#);
+    let told: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "resourceList[0].selectors.rootDevices: \"3b:00.0\" is not a PCI address; wanted DDDD:BB:DD.F in lower-case \
+          hexadecimal, such as 0000:3b:02.1; it selects nothing; write 0000:3b:00.0"
+        ]
+    );
+}
+
+#[test]
 fn a_name_for_shells_is_given_where_it_is_free() {
     let config = parse(
         r#"{"resourceList":[{"resourceName":"ena-vfio","selectors":{}},{"resourceName":"a_b","selectors":{}},

@@ -104,6 +104,7 @@ pub(super) fn selector(wire: wire::Selector, warnings: &mut Vec<Warning>) -> Sel
         vdpa_type: wire.vdpa_type,
     };
     ids(&wanted, &path, warnings);
+    roots(&wanted, &path, warnings);
     if !["", "virtio", "vhost"].contains(&wanted.vdpa_type.as_str()) {
         warnings.push(Warning::VdpaType { path: path.clone(), found: wanted.vdpa_type.clone() });
     }
@@ -132,6 +133,17 @@ fn ids(wanted: &Wanted, path: &str, warnings: &mut Vec<Warning>) {
                 let instead = hex(digits).then(|| digits.to_owned());
                 warnings.push(Warning::Id { path: format!("{path}.{key}"), found: found.clone(), instead });
             }
+        }
+    }
+}
+
+/// Capitals do not matter in the address of a PF; a domain does.
+fn roots(wanted: &Wanted, path: &str, warnings: &mut Vec<Warning>) {
+    for text in &wanted.root_devices {
+        let address = text.split('#').next().unwrap_or_default();
+        if let Err(source) = address.to_lowercase().parse::<pci::PciAddress>() {
+            let (path, short) = (format!("{path}.{}", Key::RootDevices), in_kernels_form(address));
+            warnings.push(Warning::Address { path, source, short });
         }
     }
 }

@@ -174,18 +174,26 @@ fn is_uplink(dir: &Path) -> bool {
 }
 
 /// `ARPHRD_*` of `include/uapi/linux/if_arp.h` under the names that the Go plugin's library gives them.
+const LINK_TYPES: [(u16, &str); 10] = [
+    (0, "generic"),
+    (1, "ether"),
+    (24, "ieee1394"),
+    (32, "infiniband"),
+    (256, "slip"),
+    (512, "ppp"),
+    (772, "loopback"),
+    (801, "ieee802.11"),
+    (65534, "none"),
+    (65535, "void"),
+];
+
 fn link_type_name(number: u16) -> String {
-    match number {
-        0 => "generic".to_owned(),
-        1 => "ether".to_owned(),
-        24 => "ieee1394".to_owned(),
-        32 => "infiniband".to_owned(),
-        256 => "slip".to_owned(),
-        512 => "ppp".to_owned(),
-        772 => "loopback".to_owned(),
-        801 => "ieee802.11".to_owned(),
-        65534 => "none".to_owned(),
-        65535 => "void".to_owned(),
-        other => format!("unknown{other}"),
-    }
+    let known = LINK_TYPES.iter().find(|(known, _)| *known == number);
+    known.map_or_else(|| format!("unknown{number}"), |(_, name)| (*name).to_owned())
+}
+
+/// Whether a device can have that link type, `""` for an unknown one included.
+pub fn is_link_type(text: &str) -> bool {
+    let numbered = || text.strip_prefix("unknown").is_some_and(|number| number.parse::<u16>().is_ok());
+    text.is_empty() || LINK_TYPES.iter().any(|(_, name)| *name == text) || numbered()
 }

@@ -2,13 +2,12 @@
 //! It must be sure: where it cannot tell, it says no.
 
 use super::{Key, Selector};
+use crate::inventory::is_link_type;
 
 impl Selector {
     /// The first key that no device can ever meet.
     pub fn impossible(&self) -> Option<Key> {
-        let id = |text: &String| {
-            text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
-        };
+        let id = |text: &String| is_hex(text);
         let never = |key| match key {
             Key::Vendors => self.vendors.none_can(id),
             Key::Devices => self.devices.none_can(id),
@@ -22,8 +21,12 @@ impl Selector {
             }
             Key::DdpProfiles => self.ddp_profiles.none_can(|name| !name.is_empty()),
             // Only InfiniBand functions have one.
-            Key::PKeys => self.p_keys.is_set() && !self.link_types.accepts(Some("infiniband")),
-            Key::LinkTypes | Key::IsRdma => false,
+            Key::PKeys => {
+                self.p_keys.none_can(|key| key.strip_prefix("0x").is_some_and(is_hex))
+                    || self.p_keys.is_set() && !self.link_types.accepts(Some("infiniband"))
+            }
+            Key::LinkTypes => self.link_types.none_can(|name| is_link_type(name)),
+            Key::IsRdma => false,
             Key::VdpaType => {
                 self.vdpa_type.as_deref().is_some_and(|kind| kind != "virtio" && kind != "vhost")
             }
@@ -47,6 +50,11 @@ impl Selector {
             && (!self.is_rdma || other.is_rdma)
             && (self.vdpa_type.is_none() || self.vdpa_type == other.vdpa_type)
     }
+}
+
+/// The digits of ids and partition keys, as the kernel prints them.
+fn is_hex(text: &str) -> bool {
+    text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -81,6 +89,12 @@ mod tests {
                 Some(Key::PKeys),
             ),
             (Wanted { p_keys: texts(&["0x7fff"]), ..Wanted::default() }, None),
+            (Wanted { p_keys: texts(&["0x7FFF", "7fff", "0x7ff"]), ..Wanted::default() }, Some(Key::PKeys)),
+            (Wanted { p_keys: texts(&["0x7FFF", "0x7fff"]), ..Wanted::default() }, None),
+            (Wanted { link_types: texts(&["Ether", "ethernet"]), ..Wanted::default() }, Some(Key::LinkTypes)),
+            (Wanted { link_types: texts(&["Ether", "infiniband"]), ..Wanted::default() }, None),
+            (Wanted { link_types: texts(&[""]), ..Wanted::default() }, None),
+            (Wanted { link_types: texts(&["unknown7"]), ..Wanted::default() }, None),
             (Wanted::default(), None),
         ];
         for (wanted, key) in cases {
