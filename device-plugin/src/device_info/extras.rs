@@ -13,10 +13,12 @@ const RDMA_CM: &str = "/dev/infiniband/rdma_cm";
 const VHOST_NET: &str = "/dev/vhost-net";
 const TUN: &str = "/dev/net/tun";
 
-/// The nodes of every RDMA device. Of several the last one's are named, as in the Go plugin; `rdma_dev` is the first.
+/// The nodes of every RDMA device, and behind the first one's the connection manager's. Of several the last one's are
+/// named, as in the Go plugin; `rdma_dev` is the first.
 pub(super) fn rdma(sysfs: &Sysfs, dev: &Path, device: &Device) -> Part {
     let mut nodes = Vec::new();
     let mut info = BTreeMap::new();
+    let mut connections = Some(Node::same(RDMA_CM.to_owned())).filter(|node| node.below(dev).exists());
     for rdma in device.rdma() {
         let names = sysfs.rdma_nodes(rdma);
         for (key, names) in [
@@ -31,11 +33,10 @@ pub(super) fn rdma(sysfs: &Sysfs, dev: &Path, device: &Device) -> Part {
                 nodes.push(node);
             }
         }
-    }
-    let connections = Node::same(RDMA_CM.to_owned());
-    if !nodes.is_empty() && connections.below(dev).exists() {
-        info.extend(pairs([("rdma_cm", RDMA_CM)]));
-        nodes.push(connections);
+        if let Some(connections) = connections.take() {
+            info.extend(pairs([("rdma_cm", RDMA_CM)]));
+            nodes.push(connections);
+        }
     }
     info.extend(device.rdma().first().map(|first| ("rdma_dev".to_owned(), first.clone())));
     Part { name: "rdma", nodes, info }

@@ -1,7 +1,9 @@
 use kubelet_api::device_plugin::device_plugin_client::DevicePluginClient;
 use kubelet_api::device_plugin::registration_server::{Registration, RegistrationServer};
 use kubelet_api::device_plugin::{
-    AllocateRequest, ContainerAllocateRequest, Empty, ListAndWatchResponse, RegisterRequest,
+    AllocateRequest, ContainerAllocateRequest, ContainerPreferredAllocationRequest, DevicePluginOptions,
+    Empty, ListAndWatchResponse, PreStartContainerRequest, PreStartContainerResponse,
+    PreferredAllocationRequest, PreferredAllocationResponse, RegisterRequest,
 };
 use kubelet_api::plugin_registration::registration_client::RegistrationClient;
 use kubelet_api::plugin_registration::{InfoRequest, RegistrationStatus};
@@ -159,6 +161,30 @@ async fn allocates_or_says_which_device_is_wrong() {
 
     let empty = client.allocate(AllocateRequest::default()).await.unwrap().into_inner();
     assert!(empty.container_responses.is_empty());
+}
+
+/// As the Go plugin does: a kubelet that asks although it was told not to gets no error.
+#[tokio::test]
+async fn what_is_not_on_offer_is_answered_with_nothing() {
+    let (tree, kubelet) = node("plugins_registry");
+    let _served = serve(&tree, &kubelet, r#""selectors":{}"#).await;
+    let mut client = DevicePluginClient::new(dial(&kubelet).await);
+    let options = client.get_device_plugin_options(Empty {}).await.unwrap().into_inner();
+    let neither =
+        DevicePluginOptions { pre_start_required: false, get_preferred_allocation_available: false };
+    assert_eq!(options, neither);
+    let ids = || vec!["0000:01:00.0".to_owned()];
+    let request = ContainerPreferredAllocationRequest {
+        available_device_ids: ids(),
+        must_include_device_ids: Vec::new(),
+        allocation_size: 1,
+    };
+    let request = PreferredAllocationRequest { container_requests: vec![request] };
+    let preferred = client.get_preferred_allocation(request).await.unwrap().into_inner();
+    assert_eq!(preferred, PreferredAllocationResponse::default());
+    let request = PreStartContainerRequest { devices_ids: ids() };
+    let started = client.pre_start_container(request).await.unwrap().into_inner();
+    assert_eq!(started, PreStartContainerResponse {});
 }
 
 /// The registration half of a kubelet that must be told.

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use kubelet_api::device_plugin::ContainerAllocateResponse;
 use testkit::kubelet::{Allocation, Kubelet, direct};
 use testkit::pod::Pod;
 use testkit::sysfs::Tree;
@@ -129,6 +130,10 @@ fn each_container_of_a_request_gets_its_own_answer() {
     assert_eq!(lists[0].unwrap(), "0000:3b:02.1,0000:3b:02.0", "in the order of the request");
     assert_eq!(lists[2].unwrap(), "0000:3b:02.0");
     assert_eq!(answers.len(), 3);
+    let nothing = [("PCIDEVICE_INTEL_COM_KERNEL_VF", ""), ("PCIDEVICE_INTEL_COM_KERNEL_VF_INFO", "{}")];
+    let nothing = nothing.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let empty = ContainerAllocateResponse { envs: nothing.into(), ..ContainerAllocateResponse::default() };
+    assert_eq!(answers[1], empty, "a container that asks for nothing");
 }
 
 #[test]

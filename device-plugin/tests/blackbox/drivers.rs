@@ -127,14 +127,39 @@ fn several_rdma_devices_of_one_function() {
     tree.existing(VF).driver("mlx5_core").rdma("mlx5_2").rdma("mlx5_3");
     tree.rdma_nodes("mlx5_2", 2);
     tree.rdma_nodes("mlx5_3", 3);
+    tree.write("sys/class/infiniband_cm/ucm3/ibdev", "mlx5_3\n");
     let given = given(&tree, r#""selectors": {"isRdma": true}"#, VF);
-    assert_eq!(given.nodes.len(), 7);
-    assert!(
-        given.info.contains(r#""rdma_dev":"mlx5_2""#) && given.info.contains("uverbs3"),
-        "{}",
-        given.info
+    assert_eq!(
+        given.nodes,
+        ["issm2", "umad2", "uverbs2", "rdma_cm", "ucm3", "issm3", "umad3", "uverbs3"]
+            .map(|name| format!("/dev/infiniband/{name}"))
+    );
+    assert_eq!(
+        given.info,
+        concat!(
+            r#"{"0000:3b:02.0":{"generic":{"deviceID":"0000:3b:02.0"},"rdma":{"issm":"/dev/infiniband/issm3","#,
+            r#""rdma_cm":"/dev/infiniband/rdma_cm","rdma_dev":"mlx5_2","umad":"/dev/infiniband/umad3","#,
+            r#""uverbs":"/dev/infiniband/uverbs3"}}}"#
+        )
     );
     assert!(given.file.unwrap().contains(r#""rdma-device":"mlx5_2,mlx5_3""#));
+}
+
+#[test]
+fn rdma_cm_is_given_where_it_is_and_with_nothing_else_too() {
+    let tree = node();
+    tree.existing(VF).driver("mlx5_core").rdma("mlx5_2");
+    tree.write("dev/infiniband/rdma_cm", "");
+    let alone = given(&tree, r#""selectors": {"isRdma": true}"#, VF);
+    assert_eq!(alone.nodes, ["/dev/infiniband/rdma_cm"]);
+    assert!(alone.info.contains(r#""rdma":{"rdma_cm":"/dev/infiniband/rdma_cm","rdma_dev":"mlx5_2"}"#));
+    let tree = node();
+    tree.existing(VF).driver("mlx5_core").rdma("mlx5_2");
+    tree.rdma_nodes("mlx5_2", 2);
+    std::fs::remove_file(tree.dev().join("infiniband/rdma_cm")).unwrap();
+    let without = given(&tree, r#""selectors": {"isRdma": true}"#, VF);
+    assert_eq!(without.nodes, ["issm2", "umad2", "uverbs2"].map(|name| format!("/dev/infiniband/{name}")));
+    assert!(!without.info.contains("rdma_cm"), "{}", without.info);
 }
 
 #[test]
@@ -187,6 +212,23 @@ fn vdpa() {
         virtio.file.unwrap(),
         r#"{"type":"vdpa","version":"1.1.0","vdpa":{"parent-device":"vdpa0","driver":"virtio","pci-address":"0000:3b:02.0"}}"#
     );
+}
+
+#[test]
+fn vhost_vdpa_without_its_node_is_refused() {
+    let tree = node();
+    tree.vdpa(3, VF, "vhost_vdpa");
+    std::fs::remove_dir(tree.existing(VF).dir().join("vdpa3/vhost-vdpa-3")).unwrap();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let _daemon = Daemon::start(
+        &tree,
+        r#"{"resourceList": [{"resourceName": "p", "selectors": {"vdpaType": "vhost"}}]}"#,
+    );
+    let state = kubelet.until("the pool", LIMIT, |state| state.pools.contains_key("intel.com/p")).unwrap();
+    let refused = direct::allocate(&state.pools["intel.com/p"].socket, &[&[VF]]).unwrap().unwrap_err();
+    let said = "function 0000:3b:02.0: vDPA device vdpa3 has no vhost-vdpa node; look at the kernel log";
+    assert_eq!(refused.message(), said);
+    assert_eq!(names(&devinfo(&tree)), [""; 0], "nothing is written for it");
 }
 
 #[test]
