@@ -141,6 +141,11 @@ impl Host {
         cdi.replace(&pool.config, devices.collect())
     }
 
+    /// Whether nobody else has been at the CDI specification of a pool since it was written.
+    pub fn is_specified(&self, pool: &Pool) -> bool {
+        self.cdi.as_ref().is_none_or(|cdi| cdi.is_intact(&pool.config))
+    }
+
     /// As [`Host::specify`], but without devices there is no file either: a specification must have one.
     pub fn specify_or_remove(&self, pool: &Pool) -> Result<(), CdiError> {
         match &self.cdi {

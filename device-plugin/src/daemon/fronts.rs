@@ -122,7 +122,8 @@ impl Fronts {
             let name = resource.to_string();
             let mut left = Pool::clone(pool);
             left.devices.retain(|device| holds.get(&device.id()) == Some(&name));
-            if left.devices.len() < pool.devices.len()
+            let fewer = left.devices.len() < pool.devices.len();
+            if (fewer || !self.host.is_specified(&left))
                 && let Err(error) = self.host.specify_or_remove(&left)
             {
                 done = Err(error.into());
@@ -183,7 +184,7 @@ fn update(
     unspecified: bool,
 ) -> Result<(), Error> {
     let before = front.borrow().clone();
-    if Arc::ptr_eq(&before, pool) && !unspecified {
+    if Arc::ptr_eq(&before, pool) && !unspecified && host.is_specified(pool) {
         return Ok(());
     }
     let specified = host.specify_or_remove(pool);

@@ -2,9 +2,9 @@
 //! It must not hold what a container gets in any other way than as files: the runtime reads them, not us.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -52,7 +52,30 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Cdi {
     dir: PathBuf,
-    written: Mutex<HashMap<Resource, BTreeMap<String, Vec<Node>>>>,
+    written: Mutex<HashMap<Resource, Written>>,
+}
+
+/// A file that was written.
+#[derive(Clone, Debug)]
+struct Written {
+    devices: BTreeMap<String, Vec<Node>>,
+    stamp: Stamp,
+}
+
+/// What tells a file from another one under its name, and from itself after a change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(file: &Metadata) -> Self {
+        let modified = (file.mtime(), file.mtime_nsec());
+        Self { device: file.dev(), inode: file.ino(), length: file.len(), modified }
+    }
 }
 
 /// How a runtime is told of the devices of one container.
@@ -116,27 +139,34 @@ impl Cdi {
         remove(&self.dir.join(file_name(pool)));
     }
 
+    /// Whether the file of a pool is as it was written last, where one was: a Go plugin that ends removes it.
+    pub fn is_intact(&self, pool: &PoolConfig) -> bool {
+        let Some(stamp) = self.written().get(&pool.resource).map(|written| written.stamp) else {
+            return true;
+        };
+        fs::symlink_metadata(self.dir.join(file_name(pool))).is_ok_and(|file| Stamp::from(&file) == stamp)
+    }
+
     /// Writes the file of a pool anew, with these devices and no others, where it says something else.
     pub fn replace(&self, pool: &PoolConfig, devices: BTreeMap<String, Vec<Node>>) -> Result<(), Error> {
-        if self.written().get(&pool.resource) == Some(&devices) {
+        let same = self.written().get(&pool.resource).is_some_and(|written| written.devices == devices);
+        if same && self.is_intact(pool) {
             return Ok(());
         }
-        self.write(pool, &devices)?;
-        self.written().insert(pool.resource.clone(), devices);
+        let stamp = self.write(pool, &devices)?;
+        self.written().insert(pool.resource.clone(), Written { devices, stamp });
         Ok(())
     }
 
     /// Writes the file again where one of these devices has other nodes than it says.
     pub fn update(&self, pool: &PoolConfig, devices: BTreeMap<String, Vec<Node>>) -> Result<(), Error> {
-        let mut all = self.written().get(&pool.resource).cloned().unwrap_or_default();
-        if devices.iter().all(|(id, nodes)| all.get(id) == Some(nodes)) {
-            return Ok(());
-        }
+        let written = self.written().get(&pool.resource).cloned();
+        let mut all = written.map(|written| written.devices).unwrap_or_default();
         all.extend(devices);
         self.replace(pool, all)
     }
 
-    fn write(&self, pool: &PoolConfig, devices: &BTreeMap<String, Vec<Node>>) -> Result<(), Error> {
+    fn write(&self, pool: &PoolConfig, devices: &BTreeMap<String, Vec<Node>>) -> Result<Stamp, Error> {
         let vendor = pool.resource.prefix();
         if !is_vendor(vendor) {
             return Err(Error::Vendor { pool: pool.resource.clone(), vendor: vendor.to_owned() });
@@ -149,7 +179,7 @@ impl Cdi {
         })
     }
 
-    fn written(&self) -> MutexGuard<'_, HashMap<Resource, BTreeMap<String, Vec<Node>>>> {
+    fn written(&self) -> MutexGuard<'_, HashMap<Resource, Written>> {
         // A panic between two maps leaves none half made.
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -224,14 +254,13 @@ fn remove(path: &Path) {
     }
 }
 
-/// Readable by root alone, as the Go plugin's; whole or not at all.
-fn put(dir: &Path, path: &Path, text: &str) -> io::Result<()> {
+/// Readable by root alone, as the Go plugin's; whole or not at all. What tells it from another.
+fn put(dir: &Path, path: &Path, text: &str) -> io::Result<Stamp> {
     DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
     let mut file = NamedTempFile::new_in(dir)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    Ok(Stamp::from(&file.persist(path)?.metadata()?))
 }
 
 #[cfg(test)]

@@ -294,6 +294,36 @@ fn a_file_that_could_not_be_written_is_tried_again() {
     }
 }
 
+/// As a Go plugin does that ends while we serve.
+#[test]
+fn files_that_somebody_else_removes_are_written_again() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let mut command = often(&tree, &pools(&[("a", "0-1"), ("b", "2")]));
+    command.arg("--use-cdi").arg("--cdi-dir").arg(cdi_dir(&tree));
+    let _daemon = Daemon::spawn(command);
+    let both = |state: &State| state.has("intel.com/a", 2) && state.has("intel.com/b", 1);
+    kubelet.until("the pools", LIMIT, both).unwrap();
+    let pod = Pod::new("default", "holder").container("app", &[("intel.com/b", 1)]);
+    kubelet.admit(&pod).unwrap();
+    // A pool that is no more has its file as long as a pod has its device.
+    tree.write("config.json", &pools(&[("a", "0-1")]));
+    kubelet.until("the end of the pool", LIMIT, |state| !state.pools["intel.com/b"].connected).unwrap();
+    let files = ["a", "b"].map(|pool| format!("sriov-dp-intel.com-net-pci-{pool}.yaml"));
+    let read = || files.each_ref().map(|file| std::fs::read_to_string(cdi_dir(&tree).join(file)).ok());
+    let before = read();
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    for file in &files {
+        std::fs::remove_file(cdi_dir(&tree).join(file)).unwrap();
+    }
+    let begin = Instant::now();
+    while read() != before {
+        assert!(begin.elapsed() < LIMIT, "a file is never written: {:?}", names(&cdi_dir(&tree)));
+        std::thread::yield_now();
+    }
+    assert_eq!(kubelet.state().pools["intel.com/a"].lists, 1, "the kubelet hears nothing of it");
+}
+
 /// The devices of a specification.
 fn specified(tree: &Tree, file: &str) -> Vec<String> {
     let text = std::fs::read_to_string(cdi_dir(tree).join(file)).unwrap();

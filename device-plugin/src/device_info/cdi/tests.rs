@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use super::*;
 use crate::config::Config;
@@ -57,13 +57,45 @@ fn written_again_only_where_a_node_has_changed() {
     let cdi = Cdi::new(dir.path().to_owned());
     let pool = pool("intel.com", "a");
     let path = dir.path().join("sriov-dp-intel.com-net-pci-a.yaml");
-    cdi.replace(&pool, BTreeMap::from([("x".to_owned(), vfio(1)), ("y".to_owned(), vfio(2))])).unwrap();
-    fs::remove_file(&path).unwrap();
+    let inode = || fs::metadata(&path).unwrap().ino();
+    let both = BTreeMap::from([("x".to_owned(), vfio(1)), ("y".to_owned(), vfio(2))]);
+    cdi.replace(&pool, both.clone()).unwrap();
+    let first = inode();
     cdi.update(&pool, BTreeMap::from([("y".to_owned(), vfio(2))])).unwrap();
-    assert!(!path.exists());
+    cdi.replace(&pool, both).unwrap();
+    assert_eq!(inode(), first, "nothing has changed");
     cdi.update(&pool, BTreeMap::from([("y".to_owned(), vfio(3))])).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("/dev/vfio/1") && text.contains("/dev/vfio/3") && !text.contains("/dev/vfio/2"));
+}
+
+#[test]
+fn written_again_where_somebody_else_has_been() {
+    let dir = tempfile::tempdir().unwrap();
+    let cdi = Cdi::new(dir.path().to_owned());
+    let pool = pool("intel.com", "a");
+    let path = dir.path().join("sriov-dp-intel.com-net-pci-a.yaml");
+    let devices = BTreeMap::from([("x".to_owned(), vfio(1))]);
+    assert!(cdi.is_intact(&pool), "no file was written");
+    cdi.replace(&pool, devices.clone()).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let spoil: [&dyn Fn(); 3] =
+        [&|| fs::remove_file(&path).unwrap(), &|| fs::write(&path, "cut").unwrap(), &|| {
+            // Of the same length, and another file.
+            fs::write(dir.path().join("aside"), text.replace("/dev/vfio/1", "/dev/vfio/9")).unwrap();
+            fs::rename(dir.path().join("aside"), &path).unwrap();
+        }];
+    for again in [Cdi::replace, Cdi::update] {
+        for spoil in spoil {
+            assert!(cdi.is_intact(&pool));
+            spoil();
+            assert!(!cdi.is_intact(&pool));
+            again(&cdi, &pool, devices.clone()).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+    cdi.remove(&pool);
+    assert!(cdi.is_intact(&pool), "none is wanted");
 }
 
 #[test]
