@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::inventory::{Device, DeviceId, Snapshot};
+use crate::inventory::{Device, DeviceId, Snapshot, Unread};
 use crate::names::Names;
 use crate::pool::{Pool, Why};
 use crate::selector::Refusal;
@@ -21,8 +21,8 @@ pub struct Explanation {
     pub device: DeviceId,
     /// `vf`, `pf`, `sf` or `function`.
     pub what: String,
-    /// Vendor and device, four hexadecimal digits each.
-    pub ids: String,
+    /// Vendor and device, four hexadecimal digits each; none of a device that cannot be read.
+    pub ids: Option<String>,
     /// What people call it.
     pub name: Option<String>,
     /// The bound driver.
@@ -64,9 +64,10 @@ fn enumerated(pools: &[String]) -> String {
 }
 
 /// Everything, or only what is said of one device (by its id or network device) or by one pool (by its resource, with or
-/// without its prefix).
+/// without its prefix). Those that cannot be read stand last; nobody knows whether they are of the pool's kind.
 pub fn explain(
     snapshot: &Snapshot,
+    odd: &[Unread],
     pools: &[(Pool, Option<Why>)],
     asked: Option<&str>,
     names: impl Fn(&BTreeSet<(String, String)>) -> Names,
@@ -94,7 +95,9 @@ pub fn explain(
         Some(text) => is_device(device, text),
     };
     let devices: Vec<&Device> = snapshot.devices().iter().filter(shown).collect();
-    if let Some(asked) = asked.filter(|_| !by_pool && devices.is_empty()) {
+    let is_odd = |unread: &&Unread| by_pool || asked.is_none_or(|text| unread.id.to_string() == text);
+    let odd: Vec<&Unread> = odd.iter().filter(is_odd).collect();
+    if let Some(asked) = asked.filter(|_| !by_pool && devices.is_empty() && odd.is_empty()) {
         let pools = pools.iter().map(|(pool, _)| pool.config.resource.to_string()).collect();
         return Err(Unknown { asked: asked.to_owned(), pools });
     }
@@ -102,10 +105,10 @@ pub fn explain(
         if by_pool { asked_pools } else { pools.iter().map(|(pool, _)| pool).collect() };
     let ids = devices.iter().map(|device| (device.function.vendor.clone(), device.function.device.clone()));
     let names = names(&ids.collect());
-    Ok(devices
+    let read = devices
         .into_iter()
-        .map(|device| Explanation::new(device, &speaking, owners.get(&device.id()).copied(), &names))
-        .collect())
+        .map(|device| Explanation::new(device, &speaking, owners.get(&device.id()).copied(), &names));
+    Ok(read.chain(odd.into_iter().map(Explanation::unread)).collect())
 }
 
 impl Explanation {
@@ -116,13 +119,31 @@ impl Explanation {
         Self {
             device: device.id(),
             what: label.split(' ').next().unwrap_or_default().to_owned(),
-            ids: format!("{}:{}", function.vendor, function.device),
+            ids: Some(format!("{}:{}", function.vendor, function.device)),
             name: names.get(&function.vendor, &function.device).map(str::to_owned),
             driver: function.driver.clone(),
             netdevs: device.netdevs().to_vec(),
             pool: owner.map(|pool| pool.config.resource.to_string()),
             left_out: device.left_out.as_ref().map(ToString::to_string),
             pools: of_kind.map(|pool| Verdict::of(device, pool, owner)).collect(),
+        }
+    }
+
+    fn unread(unread: &Unread) -> Self {
+        let what = match unread.id {
+            DeviceId::Function(_) => "function",
+            DeviceId::Subfunction(_) => "sf",
+        };
+        Self {
+            device: unread.id.clone(),
+            what: what.to_owned(),
+            ids: None,
+            name: None,
+            driver: None,
+            netdevs: Vec::new(),
+            pool: None,
+            left_out: Some(unread.to_string()),
+            pools: Vec::new(),
         }
     }
 }
@@ -170,8 +191,10 @@ pub fn text(explanations: &[Explanation]) -> String {
 }
 
 fn paragraph(text: &mut String, of: &Explanation) -> std::fmt::Result {
-    let driver = of.driver.as_deref().unwrap_or("no driver");
-    write!(text, "{} {}  {}  {driver}", of.what, of.device, of.ids)?;
+    write!(text, "{} {}", of.what, of.device)?;
+    if let Some(ids) = &of.ids {
+        write!(text, "  {ids}  {}", of.driver.as_deref().unwrap_or("no driver"))?;
+    }
     if !of.netdevs.is_empty() {
         write!(text, "  {}", of.netdevs.join(","))?;
     }
@@ -182,7 +205,7 @@ fn paragraph(text: &mut String, of: &Explanation) -> std::fmt::Result {
     for verdict in &of.pools {
         writeln!(text, "  {}: {}", verdict.pool, verdict.words(of.left_out.is_some()))?;
     }
-    if of.pools.is_empty() {
+    if of.pools.is_empty() && of.ids.is_some() {
         writeln!(text, "  no pool is for devices of its kind")?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use sriovdp::cli::{Cli, Command, LogFormat, Options, Output};
 use sriovdp::config::{self, Config};
 use sriovdp::control::{self, Question};
-use sriovdp::daemon::{self, Error};
+use sriovdp::daemon::{self, Error, Shown};
 use sriovdp::explain::pod::Asked;
 use sriovdp::names::Names;
 use sriovdp::{explain, lint, list};
@@ -71,7 +71,10 @@ fn config(options: &Options) -> Result<Option<Config>, Error> {
 
 fn print_list(options: &Options, output: Output) -> Result<ExitCode, Error> {
     let config = config(options)?;
-    let (snapshot, pools) = daemon::pools_of(options, config.as_ref())?;
+    let Shown { snapshot, pools, odd } = daemon::pools_of(options, config.as_ref())?;
+    for unread in odd {
+        tracing::warn!("passed over: {unread}");
+    }
     let rows = list::rows(&snapshot, &pools);
     print(&match output {
         Output::Text => list::text(&rows),
@@ -82,7 +85,7 @@ fn print_list(options: &Options, output: Output) -> Result<ExitCode, Error> {
 fn print_explanation(options: &Options, asked: Option<&str>, output: Output) -> Result<ExitCode, Error> {
     let pod = asked.and_then(|asked| asked.parse::<Asked>().ok());
     let shown = config(options).and_then(|config| daemon::pools_of(options, config.as_ref()));
-    let (snapshot, pools) = match (shown, &pod) {
+    let Shown { snapshot, pools, odd } = match (shown, &pod) {
         // The daemon serves on with the last configuration that was sound, and answers for a pod.
         (Err(error), Some(pod)) => {
             tracing::warn!("{error}");
@@ -91,7 +94,7 @@ fn print_explanation(options: &Options, asked: Option<&str>, output: Output) -> 
         (shown, _) => shown?,
     };
     let names = |ids: &_| Names::of(options.pci_ids.as_deref(), ids);
-    let explanations = match (explain::explain(&snapshot, &pools, asked, names), &pod) {
+    let explanations = match (explain::explain(&snapshot, &odd, &pools, asked, names), &pod) {
         // Neither a device nor a pool: a pod, of which the running daemon knows.
         (Err(_), Some(pod)) => return print_pod(options, pod, output),
         (explained, _) => explained?,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::inventory::{LeftOut, Snapshot};
+use crate::inventory::{LeftOut, Snapshot, Unread};
 use crate::pool::{Pool, Why};
 
 /// How many of a kind are named.
@@ -21,7 +21,7 @@ pub(super) fn config(config: &Config) {
     }
 }
 
-pub(super) fn scan(snapshot: &Snapshot, odd: &[pci::Error]) {
+pub(super) fn scan(snapshot: &Snapshot, odd: &[Unread]) {
     for error in odd.iter().take(NAMED) {
         tracing::warn!("passed over: {error}");
     }

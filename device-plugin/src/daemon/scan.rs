@@ -3,7 +3,7 @@
 
 use crate::cli::Options;
 use crate::config::{AllocationPolicy, Config, PoolConfig};
-use crate::inventory::{self, Device, Kind, Needs, Roots, Scan, Snapshot};
+use crate::inventory::{self, Device, Kind, Needs, Roots, Scan, Snapshot, Unread};
 use crate::pool::{self, Pool, Why};
 use crate::selector::Key;
 
@@ -13,15 +13,20 @@ use super::Error;
 pub fn pools_of(options: &Options, config: Option<&Config>) -> Result<Shown, Error> {
     let configs = config.map_or(&[][..], |config| &config.pools);
     let Scan { snapshot, odd } = look(options, configs, true, None)?;
-    for error in odd {
-        tracing::warn!("passed over: {error}");
-    }
     let pools = pool::unheld(configs, &snapshot);
-    Ok((snapshot, pools))
+    Ok(Shown { snapshot, pools, odd })
 }
 
-/// The devices, and each pool with why it is empty.
-pub type Shown = (Snapshot, Vec<(Pool, Option<Why>)>);
+/// What is to be shown.
+#[derive(Debug)]
+pub struct Shown {
+    /// The devices.
+    pub snapshot: Snapshot,
+    /// Each pool, with why it is empty.
+    pub pools: Vec<(Pool, Option<Why>)>,
+    /// What cannot be read.
+    pub odd: Vec<Unread>,
+}
 
 /// Where the node's files are, by the options.
 pub(super) fn roots(options: &Options) -> Roots {

@@ -2,23 +2,27 @@ use testkit::sysfs::Tree;
 
 use super::*;
 use crate::config::Config;
-use crate::inventory::{Needs, Roots, scan};
+use crate::inventory::{Needs, Roots, Scan, scan};
 use crate::pool::unheld;
 
 fn explained(asked: Option<&str>) -> Result<Vec<Explanation>, Unknown> {
-    let tree = Tree::new();
+    explained_of(&Tree::new(), asked)
+}
+
+fn explained_of(tree: &Tree, asked: Option<&str>) -> Result<Vec<Explanation>, Unknown> {
     tree.function("0000:00:05.0").ids("1d0f", "ec20").driver("ena").netdev("eth0");
     tree.default_route("eth0");
     tree.pf("0000:3b:00.0", "ens1f0");
     tree.vf("0000:3b:02.0", "0000:3b:00.0").netdev("ens1f0v0");
     tree.vf("0000:3b:02.1", "0000:3b:00.0").on_vfio(57);
     let roots = Roots { sysfs: pci::Sysfs::new(tree.sys()), proc: tree.proc() };
-    let snapshot = scan(&roots, &Needs::default()).unwrap().snapshot;
+    let needs = Needs { subfunctions: true, ..Needs::default() };
+    let Scan { snapshot, odd } = scan(&roots, &needs).unwrap();
     let text = r#"{"resourceList":[{"resourceName":"dpdk","selectors":{"drivers":["vfio-pci"]}},
         {"resourceName":"net","resourcePrefix":"x.y","selectors":[{"pfNames":["ens1f0#1"]},{"vendors":["1d0f"]}]},
         {"resourceName":"fec","deviceType":"accelerator","selectors":{}}]}"#;
     let config = Config::parse(text.as_bytes(), "intel.com").unwrap();
-    explain(&snapshot, &unheld(&config.pools, &snapshot), asked, |_| Names::default())
+    explain(&snapshot, &odd, &unheld(&config.pools, &snapshot), asked, |_| Names::default())
 }
 
 #[test]
@@ -40,6 +44,33 @@ vf 0000:3b:02.1  8086:154c  vfio-pci
   x.y/net: would take it, but intel.com/dpdk has it before
 ";
     assert_eq!(text(&explained(None).unwrap()), wanted);
+}
+
+#[test]
+fn what_cannot_be_read_is_explained_too() {
+    let tree = Tree::new();
+    tree.function("0000:00:07.0").driver("ena").attribute("vendor", "junk");
+    tree.pf("0000:5e:00.0", "ens2f0");
+    std::fs::write(tree.sf("mlx5_core.sf.2", "0000:5e:00.0", 88, None).join("sfnum"), "x").unwrap();
+    let path = |device: &str| tree.sys().join(device).display().to_string();
+    let function = format!(
+        "function 0000:00:07.0\n  left out of every pool: PCI function 0000:00:07.0: {} holds \"junk\", wanted an id \
+         such as 0x8086\n",
+        path("bus/pci/devices/0000:00:07.0/vendor")
+    );
+    let sf = format!(
+        "sf mlx5_core.sf.2\n  left out of every pool: PCI function 0000:5e:00.0: {} holds \"x\", wanted a decimal number\n",
+        path("bus/auxiliary/devices/mlx5_core.sf.2/sfnum")
+    );
+    let said = text(&explained_of(&tree, None).unwrap());
+    assert!(said.ends_with(&(function.clone() + &sf)), "{said}");
+    let other = Tree::new();
+    other.function("0000:00:07.0").attribute("vendor", "junk");
+    let one = explained_of(&other, Some("0000:00:07.0")).unwrap();
+    assert_eq!((one.len(), one[0].pools.len()), (1, 0));
+    let json: serde_json::Value = serde_json::from_str(&json(&one)).unwrap();
+    assert_eq!((&json[0]["device"], &json[0]["ids"]), (&"0000:00:07.0".into(), &serde_json::Value::Null));
+    assert!(json[0]["leftOut"].as_str().unwrap().contains("holds \"junk\""), "{json}");
 }
 
 #[test]

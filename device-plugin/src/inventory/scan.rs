@@ -11,7 +11,7 @@ use pci::{AuxName, Function, PciAddress, Sysfs, VfIndex};
 use super::details::Details;
 use super::kernel::Kernel;
 use super::routes::{self, Carriers};
-use super::{Device, Kind, LeftOut, Roots, Snapshot};
+use super::{Device, DeviceId, Kind, LeftOut, Roots, Snapshot};
 
 /// What stops a scan as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +67,18 @@ pub struct Needs<'a> {
 pub struct Scan {
     /// The functions that could be read.
     pub snapshot: Snapshot,
-    /// What was wrong with those that could not.
-    pub odd: Vec<pci::Error>,
+    /// Those that could not.
+    pub odd: Vec<Unread>,
+}
+
+/// A function or SF that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct Unread {
+    /// Its id.
+    pub id: DeviceId,
+    /// What is wrong with it.
+    pub source: pci::Error,
 }
 
 /// Reads the node.
@@ -91,7 +101,7 @@ pub(super) fn scan_with(roots: &Roots, needs: &Needs<'_>, mut kernel: Kernel) ->
         match reader.read(address) {
             Ok(Some(function)) => devices.push(Device::new(function, None)),
             Ok(None) => {}
-            Err(error) => odd.push(error),
+            Err(source) => odd.push(Unread { id: DeviceId::Function(address), source }),
         }
     }
     if needs.subfunctions {
@@ -127,7 +137,7 @@ fn left_out(device: &Device, carriers: &Carriers) -> Option<LeftOut> {
 }
 
 /// Adds the SFs below the network functions that were found.
-fn subfunctions(sysfs: &Sysfs, devices: &mut Vec<Device>, odd: &mut Vec<pci::Error>) {
+fn subfunctions(sysfs: &Sysfs, devices: &mut Vec<Device>, odd: &mut Vec<Unread>) {
     let functions = devices.len();
     let is_sf = |(name, _): &(AuxName, PciAddress)| name.kind() == "sf";
     for (name, parent) in sysfs.auxiliaries().into_iter().filter(is_sf) {
@@ -136,7 +146,7 @@ fn subfunctions(sysfs: &Sysfs, devices: &mut Vec<Device>, odd: &mut Vec<pci::Err
         let Ok(parent) = place.map(|place| devices[place].function.clone()) else { continue };
         match sysfs.subfunction(&name, parent.address) {
             Ok(sf) => devices.push(Device::new(parent, Some(sf))),
-            Err(error) => odd.push(error),
+            Err(source) => odd.push(Unread { id: DeviceId::Subfunction(name), source }),
         }
     }
 }
