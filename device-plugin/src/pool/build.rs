@@ -1,7 +1,7 @@
 //! A configuration and a `Snapshot` to pools: each device to the pool that a pod holds it of, or else to the first pool that
 //! accepts it. It must not read anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::config::PoolConfig;
@@ -11,7 +11,7 @@ use crate::selector::{Key, Selector};
 
 use super::{Holds, Pool, Why};
 
-/// The pools, in the configuration's order; for an empty one, why. A pool never looks at what an earlier one took.
+/// The pools, in the configuration's order; for an empty one, why. A device is shown to pools up to the first that takes it.
 ///
 /// A device that is held is in the pool of its holder's resource and in no other, whatever selectors say and whatever became
 /// of it; where the configuration has no such pool it is in none. No device is in two pools.
@@ -21,30 +21,31 @@ pub fn build(
     holds: &Holds,
     unclean: &Unclean,
 ) -> Vec<(Pool, Option<Why>)> {
-    let (held, free): (Vec<&Device>, Vec<&Device>) =
-        snapshot.devices().iter().partition(|device| holds.get(&device.id()).is_some());
-    let mut free: Vec<&Device> = free.into_iter().filter(|device| device.left_out.is_none()).collect();
-    let mut by_resource: BTreeMap<&str, Vec<&Device>> = BTreeMap::new();
-    for device in held {
-        if let Some(resource) = holds.get(&device.id()) {
-            by_resource.entry(resource).or_default().push(device);
+    let resources: Vec<String> = configs.iter().map(|config| config.resource.to_string()).collect();
+    let places: HashMap<&str, usize> = resources.iter().map(String::as_str).zip(0..).collect();
+    let owner_of = |device: &Device| match holds.get(&device.id()) {
+        Some(resource) => places.get(resource).copied(),
+        None if device.left_out.is_some() => None,
+        None => configs.iter().position(|config| config.accepts(device)),
+    };
+    let owners: Vec<Option<usize>> = snapshot.devices().iter().map(owner_of).collect();
+    let mut taken: Vec<Vec<&Device>> = vec![Vec::new(); configs.len()];
+    for (device, owner) in snapshot.devices().iter().zip(&owners) {
+        if let Some(owner) = *owner {
+            taken[owner].push(device);
         }
     }
-    let mut pools: Vec<(Pool, Option<Why>)> = Vec::with_capacity(configs.len());
-    for config in configs {
-        let (mut taken, left): (Vec<_>, Vec<_>) = free.into_iter().partition(|device| config.accepts(device));
-        free = left;
-        let held = by_resource.remove(config.resource.to_string().as_str()).unwrap_or_default();
-        let kept = |device: &&&Device| device.left_out.is_some() || !config.accepts(device);
-        let kept: BTreeSet<_> = held.iter().filter(kept).map(|device| device.id()).collect();
-        if !held.is_empty() {
-            taken.extend(held);
-            taken.sort_by_cached_key(|device| device.id());
-        }
+    let mut pools = Vec::with_capacity(configs.len());
+    for (config, taken) in configs.iter().zip(taken) {
+        let kept = |device: &&&Device| {
+            holds.get(&device.id()).is_some() && (device.left_out.is_some() || !config.accepts(device))
+        };
+        let kept: BTreeSet<_> = taken.iter().filter(kept).map(|device| device.id()).collect();
         let ill = |device: &&Device| Some((device.id(), config.health(device, unclean).err()?));
         let ill = taken.iter().filter_map(ill).collect();
         let devices: Vec<Device> = taken.into_iter().cloned().collect();
-        let why = devices.is_empty().then(|| Why::find(config, snapshot, &pools, holds));
+        let owner = |place: usize| owners[place].map(|owner| resources[owner].as_str());
+        let why = devices.is_empty().then(|| Why::find(config, snapshot, owner, holds));
         pools.push((Pool { config: Arc::new(config.clone()), devices, ill, kept }, why));
     }
     pools

@@ -8,7 +8,7 @@ use crate::config::PoolConfig;
 use crate::inventory::{Device, Kind, LeftOut, Snapshot};
 use crate::selector::{Key, Refusal};
 
-use super::{Holds, Pool};
+use super::Holds;
 
 /// The reasons, over all functions of the pool's kind.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,16 +51,18 @@ enum Class {
 }
 
 impl Why {
-    pub(super) fn find(
+    /// `owner` names the pool that has the device of that place in the snapshot.
+    pub(super) fn find<'a>(
         config: &PoolConfig,
         snapshot: &Snapshot,
-        before: &[(Pool, Option<Self>)],
+        owner: impl Fn(usize) -> Option<&'a str>,
         holds: &Holds,
     ) -> Self {
         let mut why = Self { kind: config.kind, candidates: 0, reasons: BTreeMap::new() };
-        for device in snapshot.devices().iter().filter(|device| device.kind() == Some(config.kind)) {
+        let devices = snapshot.devices().iter().enumerate();
+        for (place, device) in devices.filter(|(_, device)| device.kind() == Some(config.kind)) {
             why.candidates += 1;
-            if let Some(reason) = Reason::of(device, config, before, holds) {
+            if let Some(reason) = Reason::of(device, config, holds, || owner(place)) {
                 why.reasons.entry(reason.class()).or_insert((0, reason)).0 += 1;
             }
         }
@@ -69,11 +71,11 @@ impl Why {
 }
 
 impl Reason {
-    fn of(
+    fn of<'a>(
         device: &Device,
         config: &PoolConfig,
-        before: &[(Pool, Option<Why>)],
         holds: &Holds,
+        owner: impl Fn() -> Option<&'a str>,
     ) -> Option<Self> {
         if let Some(left_out) = &device.left_out {
             return Some(Self::LeftOut(left_out.clone()));
@@ -84,8 +86,7 @@ impl Reason {
         if let Some(resource) = holds.get(&device.id()) {
             return Some(Self::Held { of: resource.to_owned() });
         }
-        let owner = before.iter().find(|(pool, _)| pool.config.accepts(device))?;
-        Some(Self::Taken { by: owner.0.config.resource.to_string() })
+        Some(Self::Taken { by: owner()?.to_owned() })
     }
 
     fn class(&self) -> Class {
