@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, Resource};
 use crate::inventory::{LeftOut, Snapshot, Unread};
 use crate::pool::{Pool, Why};
 
@@ -38,9 +38,30 @@ pub(super) fn pools(pools: &[(Arc<Pool>, Option<Why>)]) {
         let (pool, devices) = (&pool.config.resource, pool.devices.len());
         match why {
             None => tracing::info!(%pool, devices, "pool"),
-            Some(why) => tracing::warn!(%pool, devices, %why, "empty pool"),
+            Some(why) => empty(pool, why),
         }
     }
+}
+
+fn empty(pool: &Resource, why: &Why) {
+    tracing::warn!(%pool, devices = 0, %why, "empty pool");
+}
+
+/// A line for each pool that has become empty, or is empty for another reason than was said.
+pub(super) fn emptied(said: &Emptiness, now: &Emptiness) {
+    for (pool, why) in now {
+        if said.get(pool).is_none_or(|said| !said.is_like(why)) {
+            empty(pool, why);
+        }
+    }
+}
+
+/// The empty pools, each with why it is so.
+pub(super) type Emptiness = BTreeMap<Resource, Why>;
+
+/// Those of these pools that are empty.
+pub(super) fn emptiness(pools: Vec<(Arc<Pool>, Option<Why>)>) -> Emptiness {
+    pools.into_iter().filter_map(|(pool, why)| Some((pool.config.resource.clone(), why?))).collect()
 }
 
 /// A line for each pool of which the kubelet hears something new, with what has become ill and why.

@@ -41,6 +41,8 @@ pub(super) struct World {
     /// When to ask the kubelet again.
     again: Option<tokio::time::Instant>,
     pools: Vec<Arc<Pool>>,
+    /// Which of them are empty, with the reasons that the log has.
+    empty: log::Emptiness,
     /// A look that did not end in time. Until it does nobody looks: it would not fare better.
     late: Option<Looking>,
 }
@@ -88,6 +90,7 @@ impl World {
             hearing: Hearing::new(grants),
             again: None,
             pools: Vec::new(),
+            empty: log::Emptiness::new(),
             late: None,
         };
         let wrong = world.adopt(config);
@@ -95,6 +98,7 @@ impl World {
         // Not before there are pools: who asks whether all are registered must not hear of none.
         world.metrics.configuration(world.generation, wrong);
         log::pools(&pools);
+        world.empty = log::emptiness(pools);
         Ok(world)
     }
 
@@ -129,14 +133,21 @@ impl World {
     /// Looks at what may be new, and makes the pools anew. Whether the node has changed.
     pub(super) async fn look(&mut self, stir: Stir) -> bool {
         let reloaded = matches!(stir, Stir::File | Stir::Node(Cause::Clock)) && self.reload();
+        if reloaded {
+            // Whoever has edited the file is told of every pool that is empty with it.
+            self.empty.clear();
+        }
         let changed = match stir {
             Stir::Node(cause) if !reloaded => self.rescan(cause).await,
             _ if reloaded => self.rescan(Cause::Clock).await,
             _ => false,
         };
         let before = self.pools.clone();
-        self.settle().await;
+        let built = self.settle().await;
         log::changes(&before, &self.pools);
+        let empty = log::emptiness(built);
+        log::emptied(&self.empty, &empty);
+        self.empty = empty;
         changed
     }
 

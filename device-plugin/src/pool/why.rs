@@ -68,6 +68,12 @@ impl Why {
         }
         why
     }
+
+    /// Whether both say the same but for numbers and examples, which change with every VF that comes or goes.
+    pub fn is_like(&self, other: &Self) -> bool {
+        (self.kind, self.candidates == 0) == (other.kind, other.candidates == 0)
+            && self.reasons.keys().eq(other.reasons.keys())
+    }
 }
 
 impl Reason {

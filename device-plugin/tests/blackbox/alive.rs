@@ -62,6 +62,30 @@ impl Node {
 }
 
 #[test]
+fn a_pool_that_empties_says_why_and_says_it_once() {
+    let mut node = Node::usual();
+    for vf in ["0000:3b:02.0", "0000:3b:02.1"] {
+        node.tree.existing(vf).on_vfio(60);
+    }
+    node.daemon.says("empty pool");
+    node.until("the last of the moves", |state| lists(state, KERNEL) == (0, 0) && state.has(VFIO, 4));
+    // What comes and goes elsewhere is another number in the same reason.
+    node.tree.vf("0000:3b:02.4", "0000:3b:00.0").on_vfio(61);
+    node.until("another one", |state| state.has(VFIO, 5));
+    // And this is another reason.
+    node.tree.existing("0000:3b:02.4").unbound();
+    node.until("its end", |state| state.has(VFIO, 4));
+    node.daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    let said = node.daemon.end().1;
+    let why: Vec<&str> = said.lines().filter(|line| line.contains("empty pool")).collect();
+    assert_eq!(why.len(), 2, "{said}");
+    let refused = "intel.com/kernel devices=0 why=of 8 network functions: 1 left out (eth0 carries a default route); \
+                   1 left out (4 VFs are enabled); 6 refused by drivers (found ena, wanted iavf)";
+    assert!(why[0].contains(refused), "{said}");
+    assert!(why[1].contains("1 left out (no driver is bound)"), "{said}");
+}
+
+#[test]
 fn a_vf_comes_and_goes() {
     let node = Node::usual();
     node.tree.vf("0000:3b:02.4", "0000:3b:00.0").numa(1);

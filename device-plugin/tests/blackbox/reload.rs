@@ -103,6 +103,17 @@ fn a_broken_file_leaves_the_last_good_one_in_force() {
 }
 
 #[test]
+fn a_pool_that_is_empty_after_a_change_says_why() {
+    let mut node = Node::new(&pools(&[("a", "0")]));
+    node.until("the pool", |state| state.has("intel.com/a", 1));
+    node.write(&pools(&[("a", "0"), ("b", "7")]));
+    node.daemon.says("wanted ens1f0#7");
+    // Another wish with the same reason is told anew.
+    node.write(&pools(&[("a", "0"), ("b", "8")]));
+    node.daemon.says("wanted ens1f0#8");
+}
+
+#[test]
 fn a_broken_pool_costs_its_own_change_alone() {
     let node = Node::new(&pools(&[("a", "0"), ("b", "1")]));
     node.until("both", |state| state.has("intel.com/a", 1) && state.has("intel.com/b", 1));
