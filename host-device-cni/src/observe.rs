@@ -22,6 +22,8 @@ pub(crate) struct Observed {
     pub(crate) network: SavedNetwork,
     /// Which of its function's links it is, where that has several.
     pub(crate) port: Option<String>,
+    /// The bond, bridge or VRF whose port its link is.
+    pub(crate) master: Option<IfName>,
 }
 
 /// Why there is no such device.
@@ -58,6 +60,9 @@ pub(crate) fn observe(host: &mut Host, key: &DeviceKey) -> Result<Observed, Obse
     let mut observed = find(host, key)?;
     if let Some(link) = &observed.link {
         observed.network = host.netlink.save_network(link.index)?;
+        let master = link.master.map(|master| host.netlink.link_by_index(master)).transpose()?;
+        // A name that the kernel gave is one.
+        observed.master = master.and_then(|master| master.name.parse().ok());
     }
     Ok(observed)
 }
@@ -101,7 +106,7 @@ fn of_link(host: &Host, link: Link) -> Observed {
         Some(function) if alone(function) => function.to_string(),
         _ => link.name.clone(),
     };
-    Observed { device, function, link: Some(link), network: SavedNetwork::default(), port }
+    Observed { device, function, link: Some(link), network: SavedNetwork::default(), port, master: None }
 }
 
 fn of_function(host: &mut Host, address: PciAddress) -> Result<Observed, ObserveError> {
@@ -114,7 +119,7 @@ fn of_function(host: &mut Host, address: PciAddress) -> Result<Observed, Observe
     };
     let port = link.as_ref().and_then(|link| host.port_of(Some(address), &link.name));
     let (device, network) = (address.to_string(), SavedNetwork::default());
-    Ok(Observed { device, function: Some(address), link, network, port })
+    Ok(Observed { device, function: Some(address), link, network, port, master: None })
 }
 
 fn of_auxiliary(host: &mut Host, id: &str) -> Result<Observed, ObserveError> {
@@ -130,6 +135,7 @@ fn of_auxiliary(host: &mut Host, id: &str) -> Result<Observed, ObserveError> {
         link: Some(link),
         network: SavedNetwork::default(),
         port,
+        master: None,
     })
 }
 

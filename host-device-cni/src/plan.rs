@@ -18,6 +18,7 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
     if link.up {
         steps.push(Step::Remember(Undo::Up));
     }
+    steps.extend(observed.master.clone().map(|master| Step::Remember(Undo::Master(master))));
     if link.mac.is_some() {
         steps.push(Step::Remember(Undo::Mac(MacBefore {
             admin: None,
@@ -57,6 +58,7 @@ mod tests {
             link: Some(link),
             network: SavedNetwork::default(),
             port: None,
+            master: None,
         };
         let steps = plan(&conf(), &observed, &"net1".parse().unwrap()).unwrap();
         let [Step::Remember(Undo::Up), Step::Move { alias, before, .. }] = &steps[..] else {
@@ -73,6 +75,7 @@ mod tests {
             link: None,
             network: SavedNetwork::default(),
             port: None,
+            master: None,
         };
         assert_eq!(plan(&conf(), &observed, &"net1".parse().unwrap()).unwrap(), []);
     }

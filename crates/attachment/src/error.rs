@@ -32,6 +32,16 @@ pub enum Error {
         /// Why.
         source: netlink::Error,
     },
+    /// The link is home, and the kernel did not take back something that it had.
+    #[error("{device}: cannot put back its {what}: {source}")]
+    NotBack {
+        /// The device.
+        device: String,
+        /// What it had.
+        what: String,
+        /// Why.
+        source: netlink::Error,
+    },
     /// A PF's driver refused an attribute of a VF.
     #[error("PF {pf}: failed to set {}: {source}", told(*vf, attribute))]
     Vf {
@@ -242,6 +252,14 @@ impl Error {
     /// All of `errors` as one; `None` where there is none.
     pub fn all(mut errors: Vec<Self>) -> Option<Self> {
         if errors.len() > 1 { Some(Self::Several(errors)) } else { errors.pop() }
+    }
+
+    /// True where the kernel refused a value of a link for good: trying again would keep a pod for ever.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::NotBack { source, .. } | Self::Device { source, .. } => source.is_final(),
+            _ => false,
+        }
     }
 
     /// The CNI code: the one table for both plugins.

@@ -211,6 +211,7 @@ impl Cache {
                 alias: None,
                 alt_names: None,
                 allmulti: None,
+                addr_gen_mode: None,
                 pod_name: None,
             }));
         }

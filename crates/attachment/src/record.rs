@@ -134,6 +134,9 @@ pub struct LinkBefore {
     /// Whether it took every multicast frame.
     #[serde(default)]
     pub allmulti: Option<bool>,
+    /// How the kernel makes its IPv6 link-local address.
+    #[serde(default)]
+    pub addr_gen_mode: Option<u8>,
     /// Its name in the pod; `None`: the owner's interface.
     #[serde(default)]
     pub pod_name: Option<IfName>,
@@ -154,6 +157,7 @@ impl LinkBefore {
             alias: Some(link.alias.clone()),
             alt_names: Some(link.alt_names.clone()),
             allmulti: Some(link.allmulti),
+            addr_gen_mode: link.addr_gen_mode,
             pod_name: None,
         })
     }
@@ -179,6 +183,8 @@ pub enum Undo {
     Network(SavedNetwork),
     /// The link was up on the host.
     Up,
+    /// The link was a port of this bond, bridge or VRF of the host's, which the kernel takes it from with the move.
+    Master(IfName),
     /// An attribute that the PF held for the VF.
     Vf(VfAttribute),
     /// The hardware addresses.

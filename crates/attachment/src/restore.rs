@@ -1,7 +1,7 @@
 //! The undo of an attachment, replayed from its record: what DEL, a failed ADD and the recovery after a crash all do.
 //! It must not stop at the first error, and it never reaches for what the record does not name.
 
-use netlink::{Link, LinkChange, Vf, VfAttribute};
+use netlink::{IfName, Link, LinkChange, Vf, VfAttribute};
 
 use crate::driver;
 use crate::error::Error;
@@ -20,6 +20,14 @@ pub(crate) struct Restored {
     pub(crate) notices: Vec<Error>,
     /// True where the function or the link itself is gone from the node: there was nothing to put back.
     pub(crate) gone: bool,
+}
+
+impl Restored {
+    /// Notes what a link that is home did not get back. What the kernel refuses for good is told and no error: a DEL that can
+    /// never succeed would keep the pod for ever.
+    pub(crate) fn not_back(&mut self, error: Error) {
+        if error.is_final() { self.notices.push(error) } else { self.errors.push(error) }
+    }
 }
 
 /// Puts back all that the record names, from its end, past every error.
@@ -73,14 +81,42 @@ pub(crate) fn restore(host: &mut Host, store: Option<&Store>, record: &Record) -
             Undo::Vf(before) => record.pf.map_or(Ok(()), |pf| restore_vf(host, pf, before)),
             Undo::Mac(before) => mac::restore(host, record.pf, home.as_ref(), before),
             Undo::Network(saved) => {
-                let errors = home.as_ref().map(|link| host.netlink.restore_network(link.index, saved));
-                Error::all(errors.into_iter().flatten().map(Error::from).collect()).map_or(Ok(()), Err)
+                let lost = home.as_ref().map(|link| host.netlink.restore_network(link.index, saved));
+                for (what, source) in lost.into_iter().flatten() {
+                    restored.not_back(Error::NotBack { device: record.device.clone(), what, source });
+                }
+                Ok(())
+            }
+            Undo::Master(name) => {
+                home.as_ref().map_or(Ok(()), |link| enslave(host, link, name, &mut restored))
             }
             Undo::Up => home.as_ref().map_or(Ok(()), |link| up(host, link)),
         };
-        restored.errors.extend(done.err());
+        match done {
+            // A PF that has a say in it may be set right, or its driver loaded.
+            Err(error) if record.pf.is_none() => restored.not_back(error),
+            done => restored.errors.extend(done.err()),
+        }
     }
     restored
+}
+
+/// A port again, for a link that was: down, as a bond wants it.
+fn enslave(host: &mut Host, link: &Link, master: &IfName, restored: &mut Restored) -> Result<(), Error> {
+    let not_back =
+        |source| Error::NotBack { device: link.name.clone(), what: format!("master {master}"), source };
+    let found = match host.netlink.link_by_name(master) {
+        Err(source @ netlink::Error::NoLink) => {
+            restored.notices.push(not_back(source));
+            return Ok(());
+        }
+        found => found?,
+    };
+    if link.master == Some(found.index) {
+        return Ok(());
+    }
+    let change = LinkChange { master: Some(found.index), ..LinkChange::default() };
+    host.netlink.change_link(link.index, "set master", &change).map_err(not_back)
 }
 
 fn restore_vf(host: &mut Host, pf: Pf, before: &VfAttribute) -> Result<(), Error> {

@@ -85,6 +85,10 @@ pub(crate) fn is_virtual(before: &LinkBefore) -> bool {
     before.kind.as_deref().is_some_and(|kind| !matches!(kind, "can" | "ipoib"))
 }
 
+/// `IN6_ADDR_GEN_MODE_EUI64` of `if_link.h`: how a link that has just come to a namespace makes its link-local
+/// address, unless an administrator chose another way for all.
+const EUI64: u8 = 0;
+
 /// The beginning of a name that is nobody's, for a link whose own and whose pod's are both taken on the host.
 const PASSING: &str = "sluice";
 
@@ -195,10 +199,10 @@ impl Way<'_> {
     }
 
     /// Out of the pod, renamed and put back in one message, which leaves it up or down as is wanted. Returns it as it is on the
-    /// host then.
+    /// host then. Its MTU is not in that message: one that the kernel refuses by now would end it halfway.
     fn leave_pod(&self, host: &mut Host, pod: &mut Netlink, link: &Link) -> Result<Link, Error> {
         self.drop_clashing_alt_names(pod, link)?;
-        let change = self.change(link);
+        let change = LinkChange { mtu: None, addr_gen_mode: None, ..self.change(link) };
         let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..change.clone() };
         let up = self.is_up_at_once(link);
         let named = LinkChange { name: Some(self.before.name.as_str()), up: Some(up), ..home.clone() };
@@ -214,11 +218,22 @@ impl Way<'_> {
                 let index = host.netns.index_of(&self.before.name)?.ok_or(netlink::Error::NoLink)?;
                 let name = self.before.name.to_string();
                 let alias = change.alias.unwrap_or(&link.alias).to_owned();
-                let (mtu, allmulti) =
-                    (change.mtu.unwrap_or(link.mtu), change.allmulti.unwrap_or(link.allmulti));
+                let allmulti = change.allmulti.unwrap_or(link.allmulti);
                 let mut alt_names = link.alt_names.clone();
                 alt_names.retain(|alt| *alt != name);
-                return Ok(Link { index, name, alias, alt_names, mtu, allmulti, up, ..link.clone() });
+                // What the kernel begins anew with in each namespace.
+                let (master, addr_gen_mode) = (None, link.addr_gen_mode.map(|_| EUI64));
+                return Ok(Link {
+                    index,
+                    name,
+                    alias,
+                    alt_names,
+                    allmulti,
+                    up,
+                    master,
+                    addr_gen_mode,
+                    ..link.clone()
+                });
             }
         }
         // The kernel moves under the pod's name and renames then, which failed; or both names are taken on the host, and it
@@ -241,34 +256,49 @@ impl Way<'_> {
     /// On the host, by the move or because the kernel brought it back with the pod's name: what is left to put right. Past
     /// every error: the link is home, whatever it is called.
     fn settle(&self, host: &mut Host, link: Link, restored: &mut Restored) -> Result<Link, Error> {
-        let errors = &mut restored.errors;
         let link = match self.rename(host, &link, &mut restored.notices) {
             Ok(link) => link,
             Err(error) => {
-                errors.push(error);
+                restored.errors.push(error);
                 link
             }
         };
         let change = self.change(&link);
         let mut differed = false;
-        for change in [
-            LinkChange { mtu: change.mtu, ..LinkChange::default() },
-            LinkChange { alias: change.alias, ..LinkChange::default() },
-            LinkChange { allmulti: change.allmulti, ..LinkChange::default() },
+        let mut put = |what: String, put: Result<(), netlink::Error>| {
+            differed = true;
+            let device = self.record.device.clone();
+            let error = put.map_err(|source| Error::NotBack { device, what, source });
+            error.err().into_iter().for_each(|error| restored.not_back(error));
+        };
+        for (what, change) in [
+            (
+                change.mtu.map(|mtu| format!("MTU {mtu}")),
+                LinkChange { mtu: change.mtu, ..LinkChange::default() },
+            ),
+            (
+                change.alias.map(|alias| format!("alias {alias:?}")),
+                LinkChange { alias: change.alias, ..LinkChange::default() },
+            ),
+            (
+                change.allmulti.map(|on| format!("allmulti {on}")),
+                LinkChange { allmulti: change.allmulti, ..LinkChange::default() },
+            ),
+            (
+                change.addr_gen_mode.map(|mode| format!("IPv6 addr_gen_mode {mode}")),
+                LinkChange { addr_gen_mode: change.addr_gen_mode, ..LinkChange::default() },
+            ),
         ] {
-            if change.mtu.is_some() || change.alias.is_some() || change.allmulti.is_some() {
-                differed = true;
-                errors
-                    .extend(self.named(host.netlink.change_link(link.index, "put link back", &change)).err());
+            if let Some(what) = what {
+                put(what, host.netlink.change_link(link.index, "put link back", &change));
             }
         }
         if let Some(wanted) = &self.before.alt_names {
-            differed |= *wanted != link.alt_names;
             for name in link.alt_names.iter().filter(|name| !wanted.contains(name)) {
-                errors.extend(self.named(host.netlink.remove_alt_name(link.index, name)).err());
+                put(format!("names without {name}"), host.netlink.remove_alt_name(link.index, name));
             }
             for name in wanted.iter().filter(|name| !link.alt_names.contains(name)) {
-                errors.extend(self.named(host.netlink.add_alt_name(link.index, name)).err());
+                put(format!("alternative name {name}"), host.netlink.add_alt_name(link.index, name));
             }
         }
         if differed { Ok(host.netlink.link_by_index(link.index)?) } else { Ok(link) }
@@ -278,11 +308,16 @@ impl Way<'_> {
     /// while it is down.
     fn is_up_at_once(&self, link: &Link) -> bool {
         let undo = &self.record.undo;
-        let same_mac = |undo: &Undo| match undo {
+        let is_right = |undo: &Undo| match undo {
             Undo::Mac(before) => before.effective == link.mac,
+            Undo::Link(before) => {
+                before.mtu.is_none_or(|mtu| mtu == link.mtu)
+                    && before.addr_gen_mode.is_none_or(|mode| mode == EUI64)
+            }
+            Undo::Master(_) => false,
             _ => true,
         };
-        self.record.pf.is_none() && undo.contains(&Undo::Up) && undo.iter().all(same_mac)
+        self.record.pf.is_none() && undo.contains(&Undo::Up) && undo.iter().all(is_right)
     }
 
     fn rename(&self, host: &mut Host, link: &Link, notices: &mut Vec<Error>) -> Result<Link, Error> {
@@ -318,6 +353,7 @@ impl Way<'_> {
             mtu: self.before.mtu.filter(|mtu| link.mtu != *mtu),
             alias: self.before.alias.as_deref().filter(|alias| link.alias != *alias),
             allmulti: self.before.allmulti.filter(|allmulti| link.allmulti != *allmulti),
+            addr_gen_mode: self.before.addr_gen_mode.filter(|mode| link.addr_gen_mode != Some(*mode)),
             ..LinkChange::default()
         }
     }

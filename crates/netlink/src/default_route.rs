@@ -10,9 +10,9 @@ use crate::socket::Netlink;
 
 // include/uapi/linux/rtnetlink.h and nexthop.h.
 const RTM_GETNEXTHOP: u16 = 106;
-const RTA_MULTIPATH: u16 = 9;
+pub(crate) const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
-const RTA_NH_ID: u16 = 30;
+pub(crate) const RTA_NH_ID: u16 = 30;
 const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
 const NHA_OIF: u16 = 5;
@@ -20,7 +20,7 @@ const RTN_UNICAST: u8 = 1;
 /// `struct nhmsg`.
 const NEXTHOP_HEADER: usize = 8;
 /// `struct rtnexthop`: length, flags, weight, interface.
-const HOP_HEADER: usize = 8;
+pub(crate) const HOP_HEADER: usize = 8;
 
 /// One way out of this network namespace.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -100,7 +100,7 @@ impl Seen {
 }
 
 /// The links of a route that has several ways.
-fn hops(mut bytes: &[u8]) -> Vec<u32> {
+pub(crate) fn hops(mut bytes: &[u8]) -> Vec<u32> {
     let mut links = Vec::new();
     while let Some(header) = bytes.first_chunk::<HOP_HEADER>() {
         links.extend(word(header, 1));

@@ -68,6 +68,27 @@ impl Error {
         self.errno() == Some(libc::EEXIST)
     }
 
+    /// True where the kernel refuses the value itself, or somebody else has it: the same request is refused tomorrow, too. What
+    /// hangs on the moment (no memory, a device that is busy, a link that is down or gone) is none of these.
+    pub fn is_final(&self) -> bool {
+        // EACCES is what an IPv6 address meets where IPv6 is switched off on the link (`ipv6_add_addr`, net/ipv6/addrconf.c).
+        const FINAL: [i32; 12] = [
+            libc::EINVAL,
+            libc::ERANGE,
+            libc::EEXIST,
+            libc::EACCES,
+            libc::EADDRINUSE,
+            libc::EADDRNOTAVAIL,
+            libc::ENETUNREACH,
+            libc::EHOSTUNREACH,
+            libc::EAFNOSUPPORT,
+            libc::EOPNOTSUPP,
+            libc::EPROTONOSUPPORT,
+            libc::EMSGSIZE,
+        ];
+        matches!(self, Self::Refused { .. }) && self.errno().is_some_and(|errno| FINAL.contains(&errno))
+    }
+
     /// True where the link is not there (any more).
     pub fn is_no_link(&self) -> bool {
         self.errno() == Some(libc::ENODEV)

@@ -36,6 +36,10 @@ pub struct Link {
     pub parent: Option<String>,
     /// The kind of a virtual link, such as `veth`; `None` for hardware.
     pub kind: Option<String>,
+    /// The index of the bond, bridge or VRF whose port it is.
+    pub master: Option<u32>,
+    /// How the kernel makes its IPv6 link-local address (`IN6_ADDR_GEN_MODE_…`); `None` for a link without IPv6.
+    pub addr_gen_mode: Option<u8>,
 }
 
 /// The properties to change; what is `None` stays.
@@ -56,6 +60,10 @@ pub struct LinkChange<'a> {
     pub up: Option<bool>,
     /// Takes every multicast frame, or those that somebody joined.
     pub allmulti: Option<bool>,
+    /// The index of the bond, bridge or VRF whose port it is to be.
+    pub master: Option<u32>,
+    /// How the kernel is to make its IPv6 link-local address, which it does when the link comes up.
+    pub addr_gen_mode: Option<u8>,
 }
 
 // include/uapi/linux/rtnetlink.h, if_link.h and netlink.h.
@@ -66,9 +74,14 @@ const RTM_DELLINKPROP: u16 = 109;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+/// `AF_INET6`, as the kind of an attribute in `IFLA_AF_SPEC`.
+const OF_INET6: u16 = 10;
 const IFLA_NET_NS_FD: u16 = 28;
 pub(crate) const IFLA_EXT_MASK: u16 = 29;
 const IFLA_PROP_LIST: u16 = 52;
@@ -173,6 +186,15 @@ impl LinkChange<'_> {
         if let Some(alias) = self.alias {
             push_text(&mut bytes, IFLA_IFALIAS, alias);
         }
+        if let Some(master) = self.master {
+            push(&mut bytes, IFLA_MASTER, &master.to_ne_bytes());
+        }
+        if let Some(mode) = self.addr_gen_mode {
+            let (mut inet6, mut families) = (Vec::new(), Vec::new());
+            push(&mut inet6, IFLA_INET6_ADDR_GEN_MODE, &[mode]);
+            push(&mut families, OF_INET6, &inet6);
+            push(&mut bytes, IFLA_AF_SPEC, &families);
+        }
         bytes
     }
 }
@@ -219,6 +241,12 @@ fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error> {
             IFLA_PARENT_DEV_NAME => link.parent = Some(text_of(value)),
             IFLA_PROP_LIST => link.alt_names = nested(value, IFLA_ALT_IFNAME).map(text_of).collect(),
             IFLA_LINKINFO => link.kind = text(value, IFLA_INFO_KIND),
+            IFLA_MASTER => link.master = word(value, 0),
+            IFLA_AF_SPEC => {
+                let mut mode =
+                    nested(value, OF_INET6).flat_map(|inet6| nested(inet6, IFLA_INET6_ADDR_GEN_MODE));
+                link.addr_gen_mode = mode.next().and_then(|mode| mode.first().copied());
+            }
             _ => {}
         }
     }
@@ -228,7 +256,10 @@ fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error> {
 #[cfg(test)]
 mod tests {
     use netlink_packet_core::Emitable;
-    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop};
+    use netlink_packet_route::link::{
+        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+        Prop,
+    };
 
     use super::*;
 
@@ -259,6 +290,10 @@ mod tests {
             LinkAttribute::IfAlias("rack 7".to_owned()),
             LinkAttribute::ParentDevName("0000:00:06.0".to_owned()),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]),
+            LinkAttribute::Controller(3),
+            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
+                In6AddrGenMode::None,
+            )])]),
             LinkAttribute::PropList(vec![
                 Prop::AltIfName("enp33s0".to_owned()),
                 Prop::AltIfName("b".to_owned()),
@@ -274,6 +309,8 @@ mod tests {
             alt_names: vec!["enp33s0".to_owned(), "b".to_owned()],
             parent: Some("0000:00:06.0".to_owned()),
             kind: Some("veth".to_owned()),
+            master: Some(3),
+            addr_gen_mode: Some(1),
             ..Link::default()
         };
         assert_eq!(read, wanted);
@@ -294,6 +331,8 @@ mod tests {
             alias: Some("eth1"),
             up: Some(true),
             allmulti: Some(false),
+            master: Some(3),
+            addr_gen_mode: Some(1),
         };
         let mut same = message(vec![
             LinkAttribute::NetNsFd(0),
@@ -301,6 +340,10 @@ mod tests {
             LinkAttribute::Address(mac.bytes().to_vec()),
             LinkAttribute::Mtu(1400),
             LinkAttribute::IfAlias("eth1".to_owned()),
+            LinkAttribute::Controller(3),
+            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
+                In6AddrGenMode::None,
+            )])]),
         ]);
         same.header.link_layer_type = 0.into();
         same.header.flags = LinkFlags::Up;

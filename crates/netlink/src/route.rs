@@ -97,31 +97,47 @@ impl Netlink {
     }
 }
 
-/// A route as the kernel tells it; `None` where it is of no IP family.
-pub(crate) fn read(message: &RouteMessage, link: u32) -> Option<Route> {
+/// A route as the kernel tells it, once for each of its ways; none where it is of no IP family.
+pub(crate) fn read(message: &RouteMessage, link: u32) -> Vec<Route> {
     let header = &message.header;
     let unspecified = match header.address_family {
         AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        _ => return None,
+        _ => return Vec::new(),
     };
-    let (mut to, mut gateway, mut table, mut priority) = (unspecified, None, u32::from(header.table), None);
+    let (mut to, mut table, mut priority) = (Some(unspecified), u32::from(header.table), None);
+    let mut gateways = Vec::new();
     for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Destination(found) => to = address(found)?,
-            RouteAttribute::Gateway(found) => gateway = address(found),
+            RouteAttribute::Destination(found) => to = address(found),
+            RouteAttribute::MultiPath(ways) => {
+                gateways.extend(ways.iter().map(|way| gateway(&way.attributes)));
+            }
             RouteAttribute::Table(found) => table = *found,
             RouteAttribute::Priority(found) => priority = Some(*found),
             _ => {}
         }
     }
-    Some(Route {
-        destination: IpNet::new(to, header.destination_prefix_length).ok()?,
+    if gateways.is_empty() {
+        gateways.push(gateway(&message.attributes));
+    }
+    let destination = to.and_then(|to| IpNet::new(to, header.destination_prefix_length).ok());
+    let Some(destination) = destination else { return Vec::new() };
+    let through = |gateway| Route {
+        destination,
         gateway,
         link,
         table: (table != u32::from(RouteHeader::RT_TABLE_MAIN)).then_some(table),
         scope: Some(RouteScope(header.scope.into())),
         priority,
+    };
+    gateways.into_iter().map(through).collect()
+}
+
+fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(found) => address(found),
+        _ => None,
     })
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::RTM_NEWADDR;
 use crate::attribute::{nested, word};
+use crate::default_route::{HOP_HEADER, RTA_MULTIPATH, RTA_NH_ID, hops};
 use crate::error::Error;
 use crate::route::{ROUTE_HEADER, RTA_OIF, RTM_NEWROUTE, Route};
 use crate::socket::Netlink;
@@ -21,6 +22,9 @@ use crate::{address, route};
 pub struct SavedNetwork {
     addresses: Vec<Message>,
     routes: Vec<Message>,
+    /// Said once, to whoever looks; no part of what is given back.
+    #[serde(skip)]
+    shared: usize,
 }
 
 /// The payload of one message, in hexadecimal on disk.
@@ -30,10 +34,14 @@ struct Message(Vec<u8>);
 
 // include/uapi/linux/rtnetlink.h and if_addr.h.
 const ADDRESS_HEADER: usize = 8;
+const ADDRESS_FLAGS: usize = 2;
 const ADDRESS_INDEX: usize = 4;
 const IFA_FLAGS: u16 = 8;
 const IFA_PROTO: u16 = 11;
+const IFA_LOCAL: u16 = 2;
+const IFA_ADDRESS: u16 = 1;
 const IFA_F_TEMPORARY: u32 = 0x01;
+const IFA_F_NODAD: u8 = 0x02;
 const IFA_F_DADFAILED: u32 = 0x08;
 /// A link-local address that the kernel made, and one that it made of a router's prefix: it makes them again.
 const IFAPROT_KERNEL: [u8; 2] = [2, 3];
@@ -42,12 +50,16 @@ const ROUTE_PROTOCOL: usize = 5;
 const ROUTE_TYPE: usize = 7;
 const ROUTE_FLAGS: usize = 8;
 const RTA_GATEWAY: u16 = 5;
+const RTA_PREFSRC: u16 = 7;
 const RTN_UNICAST: u8 = 1;
 const RT_TABLE_LOCAL: u8 = 255;
 /// Routes that come with an address or from a router's advertisement come again with them.
 const RTPROT_OWN: [u8; 2] = [2, 9];
 /// `RTNH_F_PERVASIVE | RTNH_F_ONLINK`: the flags that are asked for; the others tell a state, and are refused.
-const RTNH_F_ASKED: u32 = 2 | 4;
+const RTNH_F_ASKED: u8 = 2 | 4;
+/// Where a `struct rtnexthop` has its flags and its link's index.
+const HOP_FLAGS: usize = 2;
+const HOP_INDEX: usize = 4;
 
 impl SavedNetwork {
     /// True where the link had neither.
@@ -62,10 +74,16 @@ impl SavedNetwork {
         addresses.filter(|address| address.global).map(|address| address.net).collect()
     }
 
-    /// The routes, for the link of that index.
+    /// The routes, for the link of that index; one that has several gateways is as many.
     pub fn routes(&self, link: u32) -> Vec<Route> {
         let messages = self.routes.iter().filter_map(|message| RouteMessage::parse(&message.0).ok());
-        messages.filter_map(|message| route::read(&message, link)).collect()
+        messages.flat_map(|message| route::read(&message, link)).collect()
+    }
+
+    /// How many routes the link had that are not kept: they leave by other links as well, or by a nexthop object whose links
+    /// the kernel does not tell with them (`net.ipv4.nexthop_compat_mode` off).
+    pub fn shared(&self) -> usize {
+        self.shared
     }
 }
 
@@ -73,35 +91,89 @@ impl Netlink {
     /// Keeps what the link has now.
     pub fn save_network(&mut self, link: u32) -> Result<SavedNetwork, Error> {
         let addresses = self.address_messages(link)?;
-        let mut routes = Vec::new();
+        let (mut routes, mut shared) = (Vec::new(), 0);
         for family in [libc::AF_INET, libc::AF_INET6] {
-            let replies = self.routes(family, Some(link))?;
-            routes.extend(replies.into_iter().filter(|reply| is_route(reply, family, link)));
+            for reply in self.routes(family, Some(link))? {
+                match Ways::of(&reply, family, link) {
+                    Ways::ByThisLink => routes.push(reply),
+                    Ways::ByOthersToo => shared += 1,
+                    Ways::None => {}
+                }
+            }
         }
         // A gateway must be reachable before a route may lead through it.
-        routes.sort_by_key(|route| nested(&route[ROUTE_HEADER..], RTA_GATEWAY).next().is_some());
+        routes.sort_by_key(|route| {
+            let by = |kind| nested(&route[ROUTE_HEADER..], kind).next().is_some();
+            by(RTA_GATEWAY) || by(RTA_MULTIPATH)
+        });
         Ok(SavedNetwork {
             addresses: addresses.into_iter().filter(|reply| is_address(reply, link)).map(Message).collect(),
             routes: routes.into_iter().map(Message).collect(),
+            shared,
         })
     }
 
-    /// Gives the link back what it had; what it has already is left. Past every error.
-    pub fn restore_network(&mut self, link: u32, saved: &SavedNetwork) -> Vec<Error> {
+    /// Gives the link back what it had; what it has already is left. Past every error, each with the address or route that it
+    /// is about.
+    pub fn restore_network(&mut self, link: u32, saved: &SavedNetwork) -> Vec<(String, Error)> {
         let mut errors = Vec::new();
-        for address in &saved.addresses {
-            let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-            errors.extend(self.ask("restore address", RTM_NEWADDR, flags, &address.on_link(link)).err());
+        // The kernel tells first the IPv4 address that came first and the IPv6 address that came last (`ipv6_link_dev_addr`,
+        // net/ipv6/addrconf.c of Linux 6.12).
+        let (inet6, inet): (Vec<_>, Vec<_>) = saved.addresses.iter().partition(|address| address.is_inet6());
+        for address in inet.into_iter().chain(inet6.into_iter().rev()) {
+            let mut put = |message: &[u8]| {
+                let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+                self.ask("restore address", RTM_NEWADDR, flags, message).map(drop)
+            };
+            let message = address.on_link(link);
+            let first = saved.is_source(address).then(|| without_detection(&message));
+            let done = first.map_or(Ok(()), |first| put(&first)).and_then(|()| put(&message));
+            errors.extend(done.err().map(|error| (address.address(), error)));
         }
         for route in &saved.routes {
             let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_APPEND;
             match self.ask("restore route", RTM_NEWROUTE, flags, &route.through(link)) {
-                Err(error) if !error.is_exists() => errors.push(error),
+                Err(error) if !error.is_exists() => errors.push((route.route(), error)),
                 _ => {}
             }
         }
         errors
     }
+}
+
+impl SavedNetwork {
+    /// Whether a saved route of IPv6 has that address for its source. The kernel takes no route whose source is still being
+    /// checked for duplicates, and without a carrier that check never ends; so the host's own address, which was valid when it
+    /// was saved, is valid again at once.
+    fn is_source(&self, address: &Message) -> bool {
+        let Some(address) =
+            Some(address).filter(|message| message.is_inet6()).and_then(|it| it.0.get(ADDRESS_HEADER..))
+        else {
+            return false;
+        };
+        let local = nested(address, IFA_LOCAL).next().or_else(|| nested(address, IFA_ADDRESS).next());
+        let routes = self
+            .routes
+            .iter()
+            .filter(|message| message.is_inet6())
+            .filter_map(|route| route.0.get(ROUTE_HEADER..));
+        let mut sources = routes.flat_map(|route| nested(route, RTA_PREFSRC));
+        local.is_some_and(|local| sources.any(|source| source == local))
+    }
+}
+
+/// The address message with `IFA_F_NODAD`, which the message as it was takes off again.
+fn without_detection(message: &[u8]) -> Vec<u8> {
+    let mut bytes = message.to_vec();
+    if let Some(flags) = bytes.get_mut(ADDRESS_FLAGS) {
+        *flags |= IFA_F_NODAD;
+    }
+    each_attribute(&mut bytes, ADDRESS_HEADER, |kind, value| {
+        if kind == IFA_FLAGS {
+            put_word(value, 0, word(value, 0).unwrap_or_default() | u32::from(IFA_F_NODAD));
+        }
+    });
+    bytes
 }
 
 /// An address of the link that the kernel would not make again by itself.
@@ -114,44 +186,116 @@ fn is_address(payload: &[u8], link: u32) -> bool {
     word(payload, 1) == Some(link) && flags & (IFA_F_TEMPORARY | IFA_F_DADFAILED) == 0 && !own
 }
 
-/// A unicast route through the link alone, made by somebody else than the kernel.
-fn is_route(payload: &[u8], family: i32, link: u32) -> bool {
-    let Some(attributes) = payload.get(ROUTE_HEADER..) else { return false };
-    i32::from(payload[0]) == family
-        && payload[ROUTE_TYPE] == RTN_UNICAST
-        && payload[ROUTE_TABLE] != RT_TABLE_LOCAL
-        && !RTPROT_OWN.contains(&payload[ROUTE_PROTOCOL])
-        && nested(attributes, RTA_OIF).next().and_then(|value| word(value, 0)) == Some(link)
+/// By which links a route leaves, seen from one of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ways {
+    /// It is no unicast route that somebody else than the kernel made, or it leaves by other links alone.
+    None,
+    /// By this one and no other.
+    ByThisLink,
+    /// By this one among others, or by what the kernel does not tell.
+    ByOthersToo,
+}
+
+impl Ways {
+    fn of(payload: &[u8], family: i32, link: u32) -> Self {
+        let Some(attributes) = payload.get(ROUTE_HEADER..) else { return Self::None };
+        let made = i32::from(payload[0]) == family
+            && payload[ROUTE_TYPE] == RTN_UNICAST
+            && payload[ROUTE_TABLE] != RT_TABLE_LOCAL
+            && !RTPROT_OWN.contains(&payload[ROUTE_PROTOCOL]);
+        if !made {
+            return Self::None;
+        }
+        let mut links: Vec<u32> = nested(attributes, RTA_OIF).filter_map(|value| word(value, 0)).collect();
+        links.extend(nested(attributes, RTA_MULTIPATH).flat_map(hops));
+        let untold = links.is_empty() && nested(attributes, RTA_NH_ID).next().is_some();
+        match (links.contains(&link), links.iter().all(|found| *found == link)) {
+            (true, true) => Self::ByThisLink,
+            (true, false) => Self::ByOthersToo,
+            // The kernel was asked for this link's routes alone; nexthop objects are younger than that question.
+            (false, _) if untold => Self::ByOthersToo,
+            (false, _) => Self::None,
+        }
+    }
 }
 
 impl Message {
+    /// Whether it is about IPv6.
+    fn is_inet6(&self) -> bool {
+        self.0.first().is_some_and(|family| i32::from(*family) == libc::AF_INET6)
+    }
+
     /// The address message for another index: a link may come back under a new one.
     fn on_link(&self, link: u32) -> Vec<u8> {
         let mut bytes = self.0.clone();
-        if let Some(index) = bytes.get_mut(ADDRESS_INDEX..ADDRESS_HEADER) {
-            index.copy_from_slice(&link.to_ne_bytes());
+        put_word(&mut bytes, ADDRESS_INDEX, link);
+        bytes
+    }
+
+    /// The route message for another index, without what tells a state, and by its own gateways where it led through a nexthop
+    /// object: the kernel dropped that with the link, and takes no message that has both.
+    fn through(&self, link: u32) -> Vec<u8> {
+        let mut bytes = self.0.clone();
+        let flags = bytes.get(ROUTE_FLAGS..).and_then(|flags| word(flags, 0)).unwrap_or_default();
+        put_word(&mut bytes, ROUTE_FLAGS, flags & u32::from(RTNH_F_ASKED));
+        let mut by_object = None;
+        let mut at = ROUTE_HEADER;
+        each_attribute(&mut bytes, ROUTE_HEADER, |kind, value| {
+            let end = at + (4 + value.len()).next_multiple_of(4);
+            match kind {
+                RTA_OIF => put_word(value, 0, link),
+                RTA_MULTIPATH => hops_through(value, link),
+                RTA_NH_ID => by_object = Some(at..end),
+                _ => {}
+            }
+            at = end;
+        });
+        if let Some(object) = by_object {
+            bytes.drain(object.start..object.end.min(bytes.len()));
         }
         bytes
     }
 
-    /// The route message for another index, without what tells a state.
-    fn through(&self, link: u32) -> Vec<u8> {
-        let mut bytes = self.0.clone();
-        let Some(header) = bytes.first_chunk_mut::<ROUTE_HEADER>() else { return bytes };
-        let flags = word(&header[ROUTE_FLAGS..], 0).unwrap_or_default() & RTNH_F_ASKED;
-        header[ROUTE_FLAGS..].copy_from_slice(&flags.to_ne_bytes());
-        let mut at = ROUTE_HEADER;
-        while let Some(head) = bytes.get(at..at + 4) {
-            let (length, kind) =
-                (u16::from_ne_bytes([head[0], head[1]]), u16::from_ne_bytes([head[2], head[3]]));
-            if kind == RTA_OIF
-                && let Some(index) = bytes.get_mut(at + 4..at + 8)
-            {
-                index.copy_from_slice(&link.to_ne_bytes());
-            }
-            at += usize::from(length.max(4)).next_multiple_of(4);
-        }
-        bytes
+    /// The address, as an operator knows it.
+    fn address(&self) -> String {
+        let address = AddressMessage::parse(&self.0).ok().and_then(|message| address::read(&message));
+        address.map_or_else(|| "an address".to_owned(), |address| format!("address {}", address.net))
+    }
+
+    /// The route, as an operator knows it.
+    fn route(&self) -> String {
+        let route = RouteMessage::parse(&self.0).ok().and_then(|message| route::read(&message, 0).pop());
+        route.map_or_else(|| "a route".to_owned(), |route| format!("route {}", route.destination))
+    }
+}
+
+fn put_word(bytes: &mut [u8], at: usize, word: u32) {
+    if let Some(bytes) = bytes.get_mut(at..at + 4) {
+        bytes.copy_from_slice(&word.to_ne_bytes());
+    }
+}
+
+/// The ways of a route that has several, as [`Message::through`].
+fn hops_through(mut hops: &mut [u8], link: u32) {
+    while hops.len() >= HOP_HEADER {
+        let length = usize::from(u16::from_ne_bytes([hops[0], hops[1]])).next_multiple_of(4);
+        hops[HOP_FLAGS] &= RTNH_F_ASKED;
+        put_word(hops, HOP_INDEX, link);
+        let next = length.max(HOP_HEADER).min(hops.len());
+        hops = &mut hops[next..];
+    }
+}
+
+/// Calls `change` with each attribute after `head` bytes, as far as they can be told apart.
+fn each_attribute(bytes: &mut [u8], head: usize, mut change: impl FnMut(u16, &mut [u8])) {
+    let mut rest = bytes.get_mut(head..).unwrap_or_default();
+    while let Some(&[low, high, kind, more]) = rest.first_chunk::<4>() {
+        let length = usize::from(u16::from_ne_bytes([low, high])).max(4);
+        let Some(value) = rest.get_mut(4..length) else { return };
+        change(u16::from_ne_bytes([kind, more]), value);
+        let next = length.next_multiple_of(4).min(rest.len());
+        rest = &mut rest[next..];
     }
 }
 
@@ -220,12 +364,63 @@ mod tests {
         let mut bytes = vec![2, 24, 0, 0, 254, 3, 0, 1, 0x14, 0, 0, 0];
         bytes.extend([8, 0, 1, 0, 192, 0, 2, 0]);
         bytes.extend([8, 0, 4, 0, 7, 0, 0, 0]);
-        assert!(is_route(&bytes, libc::AF_INET, 7) && !is_route(&bytes, libc::AF_INET, 8));
+        let ways = |bytes: &[u8], link| Ways::of(bytes, libc::AF_INET, link);
+        assert_eq!((ways(&bytes, 7), ways(&bytes, 8)), (Ways::ByThisLink, Ways::None));
         let moved = Message(bytes).through(9);
-        assert!(is_route(&moved, libc::AF_INET, 9));
+        assert_eq!(ways(&moved, 9), Ways::ByThisLink);
         assert_eq!(moved[ROUTE_FLAGS], 4);
         for end in 0..moved.len() {
             let _ = Message(moved[..end].to_vec()).through(9);
         }
+    }
+
+    #[test]
+    fn a_route_through_a_nexthop_object_comes_back_as_a_plain_one() {
+        let mut bytes = vec![2, 24, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        bytes.extend([8, 0, 1, 0, 192, 0, 2, 0]);
+        bytes.extend([8, 0, 30, 0, 9, 0, 0, 0]);
+        // `net.ipv4.nexthop_compat_mode` off: nothing tells where it leads.
+        assert_eq!(Ways::of(&bytes, libc::AF_INET, 7), Ways::ByOthersToo);
+        bytes.extend([8, 0, 4, 0, 7, 0, 0, 0]);
+        assert_eq!(Ways::of(&bytes, libc::AF_INET, 7), Ways::ByThisLink);
+        let moved = Message(bytes.clone()).through(9);
+        assert_eq!((moved.len(), Ways::of(&moved, libc::AF_INET, 9)), (bytes.len() - 8, Ways::ByThisLink));
+        assert_eq!(nested(&moved[ROUTE_HEADER..], RTA_NH_ID).count(), 0);
+    }
+
+    #[test]
+    fn every_way_of_a_route_goes_to_the_links_new_index() {
+        let several = |links: [u8; 2]| {
+            let mut bytes = vec![2, 24, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+            bytes.extend([8, 0, 1, 0, 192, 0, 2, 0, 36, 0, 9, 0]);
+            for link in links {
+                // On the link, and without a carrier.
+                bytes.extend([16, 0, 4 | 16, 1, link, 0, 0, 0, 8, 0, 5, 0, 192, 0, 2, link]);
+            }
+            bytes
+        };
+        assert_eq!(Ways::of(&several([7, 8]), libc::AF_INET, 7), Ways::ByOthersToo);
+        assert_eq!(Ways::of(&several([8, 8]), libc::AF_INET, 7), Ways::None);
+        let bytes = several([7, 7]);
+        let moved = Message(bytes.clone()).through(9);
+        assert_eq!(Ways::of(&moved, libc::AF_INET, 9), Ways::ByThisLink);
+        let hops = nested(&moved[ROUTE_HEADER..], RTA_MULTIPATH).next().unwrap();
+        assert_eq!((hops[HOP_FLAGS], hops[16 + HOP_FLAGS]), (4, 4));
+        for end in 0..bytes.len() {
+            let _ = Message(bytes[..end].to_vec()).through(9);
+        }
+    }
+
+    #[test]
+    fn a_source_of_a_route_is_valid_at_once() {
+        let source = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
+        let with = |head: &[u8], kind: u8| [head, &[20, 0, kind, 0], &source].concat();
+        let address = with(&[10, 64, 0x80, 0, 7, 0, 0, 0, 8, 0, 8, 0, 0x80, 0, 0, 0], 1);
+        let route = |kind| Message(with(&[10, 64, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0], kind));
+        let saved = |kind| SavedNetwork { routes: vec![route(kind)], ..SavedNetwork::default() };
+        let message = Message(address.clone());
+        assert!(saved(7).is_source(&message) && !saved(1).is_source(&message));
+        let first = without_detection(&address);
+        assert_eq!((first[ADDRESS_FLAGS], first[12], &first[13..]), (0x82, 0x82, &address[13..]));
     }
 }

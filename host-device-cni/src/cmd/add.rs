@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use attachment::{Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
+use cni::log::{self, Level};
 use cni::{Interface, IpConfig, Outcome, Request};
 use netlink::Netns;
 
@@ -26,6 +27,11 @@ pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Out
     let observed = observe(&mut host, &conf.device)?;
     if let Some(link) = observed.link.as_ref().filter(|_| !conf.allow_default_route) {
         refuse_default_route(&mut host, link)?;
+    }
+    let shared = observed.network.shared();
+    if shared > 0 && conf.restore_addresses {
+        let why = "leave by other links as well: they do not come back with it";
+        log::line(Level::Warning, format_args!("{}: {shared} of its routes {why}", observed.device));
     }
     let planned = make_plan(request, &conf, &observed, &netns)?;
     let attached = attachment::attach(request, store, &mut host, netns, &planned);

@@ -45,6 +45,7 @@ fn adopted(paths: &Paths, request: &Request, owner: &Owner) -> Result<Option<Rec
         index: 0,
         pod_index: Some(link.index),
         alias: Some(String::new()),
+        addr_gen_mode: None,
         ..LinkBefore::of(&link, None)?
     };
     Ok(Some(Record {

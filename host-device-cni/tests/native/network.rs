@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::node::{Node, conf};
+use crate::node::{Node, comes_to, conf};
 
 /// A node whose link has addresses and routes of both families, one of them in a table of its own.
-fn connected() -> Node {
+pub(crate) fn connected() -> Node {
     let node = Node::new();
     let ip = |args: &str| node.host.ip(&args.split(' ').collect::<Vec<_>>());
     ip("address add 192.0.2.10/24 brd + dev nic0");
@@ -18,7 +18,7 @@ fn connected() -> Node {
 }
 
 /// Addresses and routes as `ip` tells them, without what each namespace counts anew.
-fn network(node: &Node) -> Value {
+pub(crate) fn network(node: &Node) -> Value {
     let mut all = json!({
         "addresses": node.host.json(&["address", "show", "dev", "nic0"])[0]["addr_info"],
         "routes": node.host.json(&["route", "show", "table", "all", "dev", "nic0"]),
@@ -39,7 +39,97 @@ fn are_given_back() {
     let inside = node.pod.json(&["address", "show", "dev", "net1"]).to_string();
     assert!(!inside.contains("192.0.2.10"), "{inside}");
     node.call("DEL", &conf(&[])).success();
-    assert_eq!(network(&node), before);
+    comes_to(&before, || network(&node), "");
+}
+
+/// Routes that the kernel takes only when something else is there, or tells in another form than it was given them.
+#[test]
+fn of_every_form_are_given_back() {
+    let node = connected();
+    let ip = |args: &str| node.host.ip(&args.split(' ').collect::<Vec<_>>());
+    // The second takes the mark off again: an address whose check for duplicates is over.
+    ip("-6 address add 2001:db8::20/64 dev nic0 nodad");
+    ip("-6 address change 2001:db8::20/64 dev nic0");
+    ip("-6 route add 2001:db8:2::/48 via 2001:db8::1 dev nic0 src 2001:db8::20");
+    ip(
+        "route add 198.51.101.0/24 nexthop via 192.0.2.1 dev nic0 weight 3 nexthop via 192.0.2.2 dev nic0 onlink",
+    );
+    ip("-6 route add 2001:db8:3::/48 nexthop via 2001:db8::1 dev nic0 nexthop via 2001:db8::2 dev nic0");
+    let told =
+        |node: &Node| json!([network(node), ways(node, "198.51.101.0/24"), ways(node, "2001:db8:3::/48")]);
+    let before = told(&node);
+    node.call("ADD", &conf(&[])).success();
+    assert_eq!(node.host.json(&["route", "show", "198.51.101.0/24"]), json!([]));
+    let deleted = node.call("DEL", &conf(&[]));
+    deleted.success();
+    comes_to(&before, || told(&node), &deleted.stderr);
+}
+
+/// A route of several ways, which `ip` does not show by its link.
+fn ways(node: &Node, to: &str) -> Value {
+    node.host.json(&[if to.contains(':') { "-6" } else { "-4" }, "route", "show", to])
+}
+
+/// As FRR makes them: the kernel drops the object with the link.
+#[test]
+fn through_a_nexthop_object_come_back_as_plain_ones() {
+    let node = connected();
+    let ip = |args: &str| node.host.ip(&args.split(' ').collect::<Vec<_>>());
+    for (id, add) in
+        [("8", "via 192.0.2.1"), ("9", "group 8"), ("18", "via 2001:db8::1"), ("19", "via 192.0.2.2")]
+    {
+        ip(&format!("nexthop add id {id} {add}{}", if add.contains("via") { " dev nic0" } else { "" }));
+    }
+    ip("nexthop add id 20 group 8/19");
+    ip("route add 198.51.101.0/24 nhid 8");
+    ip("route add 198.51.102.0/24 nhid 9");
+    ip("route add 198.51.103.0/24 nhid 20");
+    ip("-6 route add 2001:db8:2::/48 nhid 18");
+    node.call("ADD", &conf(&[])).success();
+    let deleted = node.call("DEL", &conf(&[]));
+    deleted.success();
+    for (to, gateway) in [
+        ("198.51.101.0/24", "192.0.2.1"),
+        ("198.51.102.0/24", "192.0.2.1"),
+        ("2001:db8:2::/48", "2001:db8::1"),
+    ] {
+        assert_eq!(ways(&node, to)[0]["gateway"], gateway, "{to}: {}", deleted.stderr);
+    }
+    assert_eq!(ways(&node, "198.51.103.0/24")[0]["nexthops"].as_array().map(Vec::len), Some(2));
+    assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
+fn that_leave_by_other_links_too_are_told_of() {
+    let node = connected();
+    node.host.ip(&["address", "add", "203.0.113.9/24", "dev", "peer0"]);
+    let both = "route add 198.51.101.0/24 nexthop via 192.0.2.1 dev nic0 nexthop via 203.0.113.1 dev peer0";
+    node.host.ip(&both.split(' ').collect::<Vec<_>>());
+    let added = node.call("ADD", &conf(&[]));
+    added.success();
+    assert!(added.stderr.contains("nic0: 1 of its routes leave by other links as well"), "{}", added.stderr);
+    node.call("DEL", &conf(&[])).success();
+}
+
+/// Tried again it would fail again, and the pod would never go.
+#[test]
+fn that_the_kernel_does_not_take_any_more_are_told_of_and_keep_no_pod() {
+    let node = connected();
+    let nic = node.nic();
+    node.call("ADD", &conf(&[])).success();
+    let off = ["-qw", "net.ipv6.conf.default.disable_ipv6=1"];
+    assert!(node.host.process(std::path::Path::new("sysctl")).args(off).status().unwrap().success());
+    let deleted = node.call("DEL", &conf(&[]));
+    deleted.success();
+    for lost in ["address 2001:db8::10/64", "route 2001:db8:1::/48"] {
+        assert!(
+            deleted.stderr.contains(&format!("nic0: cannot put back its {lost}: ")),
+            "{}",
+            deleted.stderr
+        );
+    }
+    assert_eq!((node.nic(), node.records()), (nic, Vec::new()));
+    assert_eq!(node.host.json(&["route", "show", "198.51.100.0/24"])[0]["gateway"], "192.0.2.1");
 }
 
 #[test]
@@ -81,7 +171,7 @@ fn with_the_nodes_default_route_the_link_is_refused() {
     let keys = [("allowDefaultRoute", json!(true))];
     node.call("ADD", &conf(&keys)).success();
     node.call("DEL", &conf(&keys)).success();
-    assert_eq!(network(&node), before);
+    comes_to(&before, || network(&node), "");
 }
 
 #[test]
