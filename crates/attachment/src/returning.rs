@@ -56,6 +56,12 @@ pub(crate) fn bring_home(
     match watch.until(wait, || way.on_host(host))? {
         Some(link) => way.settle(host, link, restored).map(Some),
         None if is_virtual => {
+            if let Some(pod) = &mut pod
+                && let Some(link) = way.changed_in_pod(pod)?
+            {
+                let link = way.leave_pod(host, pod, &link)?;
+                return way.settle(host, link, restored).map(Some);
+            }
             restored.gone = true;
             Ok(None)
         }
@@ -139,6 +145,17 @@ impl Way<'_> {
             (None, None, None) => link.alias == before.name.as_str(),
         };
         self.only(links.iter().filter(same).filter(known).cloned().collect())
+    }
+
+    /// A virtual link in the pod whose alias and address the pod both changed, where the host has it no more: the index is all
+    /// that is left, and the kernel gives no other link of the pod that number by itself.
+    fn changed_in_pod(&self, pod: &mut Netlink) -> Result<Option<Link>, Error> {
+        let Some(index) = self.before.pod_index else { return Ok(None) };
+        match pod.link_by_index(index) {
+            Ok(link) => Ok(Some(link).filter(|link| link.kind == self.before.kind)),
+            Err(error) if error.is_no_link() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The link on the host; `None` while it is not there.
@@ -238,9 +255,9 @@ impl Way<'_> {
         }
         // The kernel moves under the pod's name and renames then, which failed; or both names are taken on the host, and it
         // needs one that is nobody's for the way.
-        let Some(link) = self.in_pod(pod)? else {
-            return by_text(host, &link.name);
-        };
+        if let Err(error) = pod.link_by_index(link.index) {
+            return if error.is_no_link() { by_text(host, &link.name) } else { Err(error.into()) };
+        }
         let passing = format!("{PASSING}{}", link.index);
         let rename = LinkChange { name: Some(&passing), up: Some(false), ..LinkChange::default() };
         self.named(pod.change_link(

@@ -1,4 +1,5 @@
-//! DEL: the record's undo; and for a pod that the Go plugin made, which kept no record, the way back that its alias tells.
+//! DEL: the record's undo; and for a pod that the Go plugin made, which kept no record, or whose record cannot be read, the way
+//! back that the link's alias tells.
 //! It must not take an interface of the pod that the configuration does not name.
 
 use std::path::Path;
@@ -14,17 +15,22 @@ use crate::observe::{bus_place, netdevs};
 
 pub(super) fn del(paths: &Paths, store: &Store, request: &Request) -> Result<(), Error> {
     let owner = Owner::of(request)?;
-    if matches!(store.load(&owner), Ok(None))
-        && let Some(record) = adopted(paths, request, &owner)?
-    {
-        // Addresses first: a DHCP client releases its lease through the link.
-        attachment::detach(request, store, paths)?;
-        return Ok(attachment::bring_back(&mut Host::open(paths)?, &record)?);
+    let loaded = store.load(&owner);
+    let corrupt = matches!(loaded, Err(attachment::Error::Corrupt { .. }));
+    // Ours gives the alias, too, which is what is left where nobody can read its record.
+    let adopted = if corrupt || matches!(loaded, Ok(None)) { adopted(paths, request, &owner)? } else { None };
+    // Addresses first: a DHCP client releases its lease through the link.
+    attachment::detach(request, store, paths)?;
+    if let Some(record) = adopted {
+        attachment::bring_back(&mut Host::open(paths)?, &record)?;
     }
-    Ok(attachment::detach(request, store, paths)?)
+    if corrupt {
+        store.drop_claims_of(&owner)?;
+    }
+    Ok(())
 }
 
-/// What a record would say of a link that the Go plugin moved: its alias is its name on the host.
+/// What a record would say of a link that was moved: its alias is its name on the host.
 fn adopted(paths: &Paths, request: &Request, owner: &Owner) -> Result<Option<Record>, Error> {
     // The pod's namespace may be gone, and a configuration that names no device names none of the pod's either.
     let (Ok(conf), Some(Ok(netns))) = (Conf::parse(request), request.netns.as_ref().map(Netns::open)) else {
@@ -67,7 +73,10 @@ fn adopted(paths: &Paths, request: &Request, owner: &Owner) -> Result<Option<Rec
 
 fn is_named_by(link: &Link, key: &DeviceKey) -> bool {
     match key {
-        DeviceKey::Name(name) => link.alias == name.as_str(),
+        // Alternative names go with the link; the alias is its own.
+        DeviceKey::Name(name) => {
+            link.alias == name.as_str() || link.alt_names.iter().any(|also| also == name.as_str())
+        }
         DeviceKey::Mac(mac) => link.mac.as_ref() == Some(mac),
         DeviceKey::Pci(address) => link.parent == Some(address.to_string()),
         DeviceKey::Auxiliary(name) => link.parent.as_deref() == Some(name.as_str()),

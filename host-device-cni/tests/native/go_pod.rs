@@ -26,6 +26,15 @@ fn is_undone_by_its_alias() {
     node.call("DEL", &conf(&[])).success();
 }
 
+/// The Go plugin too takes an alternative name, and sets the link's own as the alias.
+#[test]
+fn is_undone_where_the_configuration_has_an_alternative_name() {
+    let node = Node::new();
+    moved_by_go(&node);
+    node.call("DEL", &conf(&[("device", json!("nic0-by-slot"))])).success();
+    assert!(node.pod.link("net1").is_none() && node.host.link("nic0").is_some());
+}
+
 #[test]
 fn a_link_that_the_configuration_does_not_name_stays() {
     let node = Node::new();

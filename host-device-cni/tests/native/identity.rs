@@ -118,7 +118,23 @@ fn a_torn_record_is_set_aside_and_does_not_keep_the_pod() {
     let deleted = node.call("DEL", &conf(&[]));
     deleted.success();
     assert!(deleted.stderr.contains("is no attachment record"), "{}", deleted.stderr);
-    assert!(node.state.path().join(".c1-net1.corrupt").exists());
+    let aside = node.state.path().join(".c1-net1.corrupt");
+    std::fs::remove_file(aside).unwrap();
+    // The alias that it was given on its way in leads it home, and nobody has it any more.
+    assert!(node.pod.link("net1").is_none() && node.host.link("nic0").is_some());
+    assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
+fn a_link_whose_alias_and_address_the_pod_changed_comes_home() {
+    let node = Node::new();
+    let before = node.nic();
+    node.call("ADD", &conf(&[])).success();
+    node.pod.ip(&["link", "set", "net1", "alias", "mine", "address", "02:00:00:00:00:99"]);
+    // On its way it meets its own name and the pod's.
+    node.host.ip(&["link", "add", "net1", "type", "bridge"]);
+    node.call("DEL", &conf(&[])).success();
+    assert_eq!((node.nic(), node.records()), (before, Vec::new()));
 }
 
 #[test]

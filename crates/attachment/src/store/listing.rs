@@ -47,6 +47,17 @@ impl Store {
         Ok(listing)
     }
 
+    /// Gives up every device that is claimed for this owner: what its record named, where nobody can read that.
+    pub fn drop_claims_of(&self, owner: &Owner) -> Result<(), Error> {
+        for device in self.listing()?.claimed {
+            let _lock = self.lock(&device)?;
+            if self.claim(&device)?.is_some_and(|claim| claim.owner.as_ref() == Some(owner)) {
+                self.drop_claim(&device)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The record in a file; `None` where the file is no attachment, or gone meanwhile.
     fn record_at(&self, path: &Path) -> Result<Option<Record>, Error> {
         let Some(bytes) = read(path)? else { return Ok(None) };
