@@ -49,13 +49,17 @@ pub(crate) enum ObserveError {
     #[error("failed to find host device: {0}")]
     Host(#[from] attachment::Error),
     #[error(
-        "{name} carries this node's default route (table {table}): without it the node is cut off; name another device, or \
-         say \"allowDefaultRoute\": true"
+        "{name} carries this node's default route (table {table}){}: without it the node is cut off; name another device, or \
+         say \"allowDefaultRoute\": true", under(above.as_ref())
     )]
-    DefaultRoute { name: String, table: u32 },
+    DefaultRoute { name: String, table: u32, above: Option<IfName> },
 }
 
-/// Looks the device up, with the addresses and routes that it has.
+fn under(above: Option<&IfName>) -> String {
+    above.map(|above| format!(", which leaves by {above} above it")).unwrap_or_default()
+}
+
+/// Looks the device up, with the addresses and routes that it has, and with its master.
 pub(crate) fn observe(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
     let mut observed = find(host, key)?;
     if let Some(link) = &observed.link {
@@ -67,12 +71,39 @@ pub(crate) fn observe(host: &mut Host, key: &DeviceKey) -> Result<Observed, Obse
     Ok(observed)
 }
 
-/// Refuses the link through which the node itself reaches the world.
+/// Refuses the link through which the node itself reaches the world, be it as what is below a bond, a bridge or a VLAN.
 pub(crate) fn refuse_default_route(host: &mut Host, link: &Link) -> Result<(), ObserveError> {
-    match host.netlink.default_route_by(link.index)? {
-        Some(route) => Err(ObserveError::DefaultRoute { name: link.name.clone(), table: route.table }),
-        None => Ok(()),
+    let name = || link.name.clone();
+    if let Some(route) = host.netlink.default_route_by(link.index)? {
+        return Err(ObserveError::DefaultRoute { name: name(), table: route.table, above: None });
     }
+    for above in all_above(&host.sysfs, &link.name) {
+        // One that is going meanwhile carries nothing.
+        let Ok(upper) = host.netlink.link_by_name(&above) else { continue };
+        if let Some(route) = host.netlink.default_route_by(upper.index)? {
+            return Err(ObserveError::DefaultRoute { name: name(), table: route.table, above: Some(above) });
+        }
+    }
+    Ok(())
+}
+
+/// Everything that stands on a link: its master, VLANs and the like, and what stands on those.
+fn all_above(sysfs: &Sysfs, link: &str) -> Vec<IfName> {
+    let directly = |name: &str| {
+        let entries =
+            std::fs::read_dir(sysfs.root().join("class/net").join(name)).into_iter().flatten().flatten();
+        let upper = |name: &str| name.strip_prefix("upper_")?.parse::<IfName>().ok();
+        entries.filter_map(|entry| upper(entry.file_name().to_str()?)).collect::<Vec<_>>()
+    };
+    let mut found = directly(link);
+    let mut seen = 0;
+    while let Some(name) = found.get(seen).cloned() {
+        let more: Vec<IfName> =
+            directly(name.as_str()).into_iter().filter(|more| !found.contains(more)).collect();
+        found.extend(more);
+        seen += 1;
+    }
+    found
 }
 
 /// Looks the device up.

@@ -191,6 +191,23 @@ fn a_default_route_of_any_kind_is_seen() {
             "{add}: {refused:?}"
         );
     }
+    // One that leaves by what stands on the link is the link's.
+    for (above, adds) in [
+        ("bridge0", &["link add bridge0 type bridge", "link set nic0 master bridge0"][..]),
+        ("macvlan0", &["link add link nic0 name macvlan0 type macvlan"]),
+    ] {
+        let node = connected();
+        let ip = |args: &str| node.host.ip(&args.split(' ').collect::<Vec<_>>());
+        adds.iter().for_each(|add| drop(ip(add)));
+        ip(&format!("link set {above} up"));
+        ip(&format!("address add 203.0.113.9/24 dev {above}"));
+        ip("route add default via 203.0.113.1");
+        let refused = node.call("ADD", &conf(&[]));
+        let text =
+            format!("nic0 carries this node's default route (table 254), which leaves by {above} above it");
+        assert!(refused.error().1.starts_with(&text), "{refused:?}");
+        node.call("ADD", &conf(&[("allowDefaultRoute", json!(true))])).success();
+    }
     // One that leaves by another link is no reason.
     let node = connected();
     node.host.ip(&["address", "add", "203.0.113.9/24", "dev", "peer0"]);
