@@ -1,7 +1,7 @@
 //! CHECK: is the pod's interface still as the ADD promised?
 //! It must not change anything, and it looks at all before it complains of any.
 
-use cni::{Code, Outcome, Request};
+use cni::{Code, Interface, Outcome, Request};
 use netlink::{Link, Netlink, Netns};
 
 /// What is not as promised, or cannot be looked at.
@@ -13,11 +13,30 @@ pub enum CheckError {
     /// It gave something that is no result.
     #[error("could not convert prevResult: {0}")]
     Result(#[from] cni::ResultError),
-    /// The result names no interface of this pod and this name.
+    /// The result names no interface of this name.
     #[error("Container interface name missing in prevResult: {name}")]
     NoInterface {
         /// `CNI_IFNAME`
         name: String,
+    },
+    /// It names one of another namespace.
+    #[error("Sandbox in prevResult {found} doesn't match configured netns: {wanted}")]
+    OtherSandbox {
+        /// The result's namespace.
+        found: String,
+        /// `CNI_NETNS`
+        wanted: String,
+    },
+    /// It names one of the host's.
+    #[error(
+        "Error: Container interface {name} should not be in host namespace; Sandbox in prevResult  doesn't match configured \
+         netns: {wanted}"
+    )]
+    OnHost {
+        /// `CNI_IFNAME`
+        name: String,
+        /// `CNI_NETNS`
+        wanted: String,
     },
     /// The pod's namespace cannot be opened.
     #[error(transparent)]
@@ -40,9 +59,10 @@ impl From<CheckError> for cni::Error {
     fn from(error: CheckError) -> Self {
         match error {
             CheckError::Ipam(error) => error,
-            CheckError::NoResult | CheckError::NoInterface { .. } => {
-                Self::new(Code::CONFIG, error.to_string())
-            }
+            CheckError::NoResult
+            | CheckError::NoInterface { .. }
+            | CheckError::OtherSandbox { .. }
+            | CheckError::OnHost { .. } => Self::new(Code::CONFIG, error.to_string()),
             CheckError::Result(_) => Self::new(Code::DECODE, error.to_string()),
             _ => Self::new(Code::INTERNAL, error.to_string()),
         }
@@ -65,11 +85,7 @@ pub fn check(request: &Request, has_link: bool) -> Result<(), CheckError> {
         return Ok(leased?);
     }
     let sandbox = path.to_string_lossy();
-    let mut interfaces = promised.interfaces.iter().enumerate();
-    let ours =
-        interfaces.find(|(_, interface)| interface.name == request.ifname && interface.sandbox == sandbox);
-    let (position, interface) =
-        ours.ok_or_else(|| CheckError::NoInterface { name: request.ifname.clone() })?;
+    let (position, interface) = ours(&promised, &request.ifname, &sandbox)?;
     let mut netlink = netns.netlink()??;
     let mut deviations = Vec::new();
     match find(&mut netlink, &request.ifname)? {
@@ -88,6 +104,20 @@ pub fn check(request: &Request, has_link: bool) -> Result<(), CheckError> {
     }
     deviations.extend(leased.err().map(|error| error.to_string()));
     Err(CheckError::Differs { deviations })
+}
+
+/// The pod's interface in the result, and where it stands there.
+fn ours<'a>(promised: &'a Outcome, name: &str, sandbox: &str) -> Result<(usize, &'a Interface), CheckError> {
+    let named = promised.interfaces.iter().enumerate().filter(|(_, interface)| interface.name == name);
+    let (mut here, elsewhere): (Vec<_>, Vec<_>) =
+        named.partition(|(_, interface)| interface.sandbox == sandbox);
+    let (name, wanted) = (name.to_owned(), sandbox.to_owned());
+    match (here.pop(), elsewhere.first()) {
+        (Some(ours), _) => Ok(ours),
+        (None, Some((_, on_host))) if on_host.sandbox.is_empty() => Err(CheckError::OnHost { name, wanted }),
+        (None, Some((_, other))) => Err(CheckError::OtherSandbox { found: other.sandbox.clone(), wanted }),
+        (None, None) => Err(CheckError::NoInterface { name }),
+    }
 }
 
 fn find(netlink: &mut Netlink, name: &str) -> Result<Option<Link>, CheckError> {

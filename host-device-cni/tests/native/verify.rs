@@ -46,6 +46,26 @@ fn every_deviation_is_named() {
 }
 
 #[test]
+fn a_result_of_another_namespace_is_told_in_the_go_plugins_words() {
+    let (node, mut checked) = attached();
+    let said = |checked: &Value| node.call("CHECK", checked).error().1.to_owned();
+    let wanted = node.pod.path().display().to_string();
+    checked["prevResult"]["interfaces"][0]["sandbox"] = json!("/run/netns/other");
+    let text = format!("Sandbox in prevResult /run/netns/other doesn't match configured netns: {wanted}");
+    assert_eq!(said(&checked), text);
+    checked["prevResult"]["interfaces"][0].as_object_mut().unwrap().remove("sandbox");
+    let on_host = said(&checked);
+    for text in [
+        "Error: Container interface net1 should not be in host namespace".to_owned(),
+        format!("Sandbox in prevResult  doesn't match configured netns: {wanted}"),
+    ] {
+        assert!(on_host.contains(&text), "{on_host}");
+    }
+    checked["prevResult"]["interfaces"][0]["name"] = json!("other");
+    assert_eq!(said(&checked), "Container interface name missing in prevResult: net1");
+}
+
+#[test]
 fn without_a_result_there_is_nothing_to_check() {
     let (node, _) = attached();
     assert_eq!(node.call("CHECK", &leased()).error().1, "Required prevResult missing");
