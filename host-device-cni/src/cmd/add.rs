@@ -6,7 +6,7 @@ use std::path::Path;
 use attachment::{Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
 use cni::log::{self, Level};
 use cni::{Interface, IpConfig, Outcome, Request};
-use netlink::Netns;
+use netlink::{Netns, RouteScope};
 
 use crate::claim::claimed_as;
 use crate::conf::Conf;
@@ -88,8 +88,10 @@ fn inherited(conf: &Conf, observed: &Observed) -> Outcome {
     outcome
 }
 
+/// What has no gateway is on the link, and stays so beside IPAM's gateway. IPv6 has no scopes to tell that by.
 fn to_result(route: &netlink::Route) -> cni::Route {
-    let scope = route.scope.map(|scope| scope.0);
+    let scope = if route.gateway.is_none() { Some(RouteScope::LINK) } else { route.scope };
+    let scope = scope.map(|scope| scope.0);
     let (dst, gw, priority, table) = (route.destination, route.gateway, route.priority, route.table);
     cni::Route { dst, gw, mtu: None, advmss: None, priority, table, scope }
 }

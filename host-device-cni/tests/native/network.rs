@@ -157,7 +157,22 @@ fn are_taken_along_and_reported() {
     assert_eq!((&route[0]["gateway"], &route[0]["metric"]), (&json!("192.0.2.1"), &json!(50)));
     assert_eq!(node.pod.json(&["route", "show", "table", "7"])[0]["dst"], "203.0.113.0/24");
     node.call("DEL", &conf(&keys)).success();
-    assert_eq!(network(&node), before);
+    comes_to(&before, || network(&node), "");
+}
+
+/// IPv6 has no scope to tell that a route is on the link.
+#[test]
+fn on_the_link_stay_so_beside_a_gateway_of_ipams() {
+    let node = connected();
+    node.host.ip(&["-6", "route", "add", "2001:db8:2::/48", "dev", "nic0"]);
+    let keys =
+        [("useInterfaceNetwork", json!(true)), ("ipam", json!({"type": "lease", "answer": "gateways"}))];
+    node.call("ADD", &conf(&keys)).success();
+    let inside = |to| node.pod.json(&["-6", "route", "show", to])[0]["gateway"].clone();
+    assert_eq!((inside("2001:db8:2::/48"), inside("2001:db8:1::/48")), (Value::Null, json!("2001:db8::1")));
+    // IPAM's own route without a gateway gets IPAM's.
+    assert_eq!(inside("2001:db8:f::/48"), "2001:db8::9");
+    node.call("DEL", &conf(&keys)).success();
 }
 
 #[test]
