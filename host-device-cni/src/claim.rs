@@ -14,7 +14,7 @@ pub(crate) fn claimed_as(
     key: &DeviceKey,
 ) -> Result<Option<String>, attachment::Error> {
     match key {
-        DeviceKey::Pci(address) => return Ok(Some(address.to_string())),
+        DeviceKey::Pci(address) | DeviceKey::Allocated(address) => return Ok(Some(address.to_string())),
         DeviceKey::Auxiliary(name) => return Ok(Some(name.as_str().to_owned())),
         DeviceKey::Name(_) | DeviceKey::Mac(_) | DeviceKey::KernelPath(_) => {}
     }
@@ -53,6 +53,6 @@ fn is_meant(before: &LinkBefore, key: &DeviceKey) -> bool {
         DeviceKey::KernelPath(path) => {
             path.file_name().is_some_and(|last| before.parent.as_deref().is_some_and(|parent| last == parent))
         }
-        DeviceKey::Pci(_) | DeviceKey::Auxiliary(_) => false,
+        DeviceKey::Pci(_) | DeviceKey::Allocated(_) | DeviceKey::Auxiliary(_) => false,
     }
 }

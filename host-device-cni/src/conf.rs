@@ -33,6 +33,8 @@ pub(crate) enum DeviceKey {
     KernelPath(PathBuf),
     /// `pciBusID`
     Pci(PciAddress),
+    /// `runtimeConfig.deviceID`, where that is a PCI address.
+    Allocated(PciAddress),
     /// `runtimeConfig.deviceID`, where that is the name of an auxiliary device such as `mlx5_core.sf.4`.
     Auxiliary(AuxName),
 }
@@ -143,7 +145,7 @@ impl Wire {
             DeviceKey::KernelPath(path)
         } else if let Some(id) = allocated {
             match id.parse() {
-                Ok(address) => DeviceKey::Pci(address),
+                Ok(address) => DeviceKey::Allocated(address),
                 Err(_) => DeviceKey::Auxiliary(AuxName::parse(id)?),
             }
         } else if let Some(address) = filled(self.pci_bus_id) {
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn an_allocated_device_is_a_plain_name() {
         let pci = r#"{"runtimeConfig":{"deviceID":"0000:00:06.0"}}"#;
-        assert_eq!(device(pci), Ok(DeviceKey::Pci("0000:00:06.0".parse().unwrap())));
+        assert_eq!(device(pci), Ok(DeviceKey::Allocated("0000:00:06.0".parse().unwrap())));
         for odd in ["../../etc/passwd", "..", ".hidden", "a/b", "a\\u0000b"] {
             let refused = device(&format!(r#"{{"runtimeConfig":{{"deviceID":"{odd}"}}}}"#)).unwrap_err();
             assert!(refused.ends_with("not found or unsupported"), "{refused}");

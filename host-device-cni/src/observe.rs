@@ -123,18 +123,28 @@ pub(crate) fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, Observe
             Ok(of_link(host, link))
         }
         DeviceKey::Pci(address) => of_function(host, *address),
+        DeviceKey::Allocated(address) => of_function(host, *address).map_err(|error| match error {
+            ObserveError::Function(pci::Error::Missing { .. }) => {
+                ObserveError::Unknown { id: address.to_string() }
+            }
+            error => error,
+        }),
         DeviceKey::Auxiliary(name) => of_auxiliary(host, name.as_str()),
     }
 }
 
-/// A link by itself: its PCI function is what the kernel calls its parent. One of several of its function is claimed by its
-/// own name.
+/// A link by itself, claimed as what every other key would call it: its PCI function, a virtio device's among them, or its
+/// auxiliary device. One of several of its function is claimed by its own name, and so is one that has none of these.
 fn of_link(host: &Host, link: Link) -> Observed {
-    let function: Option<PciAddress> = link.parent.as_ref().and_then(|parent| parent.parse().ok());
-    let port = link.parent.as_ref().and_then(|_| host.port_of(function, &link.name));
+    let parent = link.parent.as_deref();
+    let function =
+        parent.and_then(|parent| parent.parse().ok().or_else(|| host.sysfs.function_of(&link.name)));
+    let port = parent.and_then(|_| host.port_of(function, &link.name));
     let alone = |function| host.sysfs.netdevs(function).len() < 2;
-    let device = match function {
-        Some(function) if alone(function) => function.to_string(),
+    let is_auxiliary = |name: &&str| auxiliary_dir(&host.sysfs, name).exists();
+    let device = match (function, parent.filter(is_auxiliary)) {
+        (Some(function), _) if alone(function) => function.to_string(),
+        (None, Some(auxiliary)) => auxiliary.to_owned(),
         _ => link.name.clone(),
     };
     Observed { device, function, link: Some(link), network: SavedNetwork::default(), port, master: None }
@@ -188,7 +198,7 @@ pub(crate) fn bus_place(sysfs: &Sysfs, key: &DeviceKey) -> Option<PathBuf> {
     match key {
         DeviceKey::Name(_) | DeviceKey::Mac(_) => None,
         DeviceKey::KernelPath(path) => Some(kernel_dir(sysfs, path)),
-        DeviceKey::Pci(address) => Some(sysfs.function_dir(*address)),
+        DeviceKey::Pci(address) | DeviceKey::Allocated(address) => Some(sysfs.function_dir(*address)),
         DeviceKey::Auxiliary(name) => Some(auxiliary_dir(sysfs, name.as_str())),
     }
 }
@@ -199,4 +209,50 @@ fn kernel_dir(sysfs: &Sysfs, path: &Path) -> PathBuf {
 
 fn auxiliary_dir(sysfs: &Sysfs, id: &str) -> PathBuf {
     sysfs.root().join("bus/auxiliary/devices").join(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use netlink::{Netlink, Netns};
+    use testkit::netlink::link;
+
+    use super::*;
+
+    /// A device has one claim, whichever key named it.
+    #[test]
+    fn a_link_by_its_name_is_claimed_as_what_the_other_keys_call_it() {
+        let sys = tempfile::tempdir().unwrap();
+        let function = "devices/pci0000:00/0000:00:06.0";
+        for (dir, name) in [
+            (format!("{function}/virtio3"), "eth3"),
+            (format!("{function}/mlx5_core.sf.4"), "eth4"),
+            (function.to_owned(), "eth5"),
+            ("devices/vmbus-7".to_owned(), "eth6"),
+        ] {
+            let net = sys.path().join(dir).join("net").join(name);
+            std::fs::create_dir_all(&net).unwrap();
+            std::fs::create_dir_all(sys.path().join("class/net")).unwrap();
+            symlink(net, sys.path().join("class/net").join(name)).unwrap();
+        }
+        std::fs::create_dir_all(sys.path().join("bus/auxiliary/devices/mlx5_core.sf.4")).unwrap();
+        let mac = [2, 0, 0, 0, 0, 1];
+        for (name, parent, wanted) in [
+            ("eth3", "virtio3", "0000:00:06.0"),
+            ("eth4", "mlx5_core.sf.4", "mlx5_core.sf.4"),
+            ("eth5", "0000:00:06.0", "0000:00:06.0"),
+            ("eth6", "vmbus-7", "eth6"),
+        ] {
+            let netlink = Netlink::over(Box::new(link::node(vec![link::Link::new(3, name, mac, parent)])));
+            let mut host = Host { sysfs: Sysfs::new(sys.path()), netns: Netns::current().unwrap(), netlink };
+            let found = find(&mut host, &DeviceKey::Name(name.parse().unwrap())).unwrap();
+            assert_eq!(found.device, wanted, "{name}");
+            assert_eq!(
+                found.function.map(|it| it.to_string()).is_some(),
+                wanted.starts_with("0000"),
+                "{name}"
+            );
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub(super) fn check(paths: &Paths, store: &Store, request: &Request) -> Result<(
 /// A function under a userspace driver has no link that could be held against the result.
 fn has_link(paths: &Paths, key: &DeviceKey) -> bool {
     let address = match key {
-        DeviceKey::Pci(address) => Some(*address),
+        DeviceKey::Pci(address) | DeviceKey::Allocated(address) => Some(*address),
         DeviceKey::Name(_) | DeviceKey::Mac(_) | DeviceKey::KernelPath(_) | DeviceKey::Auxiliary(_) => None,
     };
     let function = address.and_then(|address| Sysfs::new(&paths.sysfs).function(address).ok());

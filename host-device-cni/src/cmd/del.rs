@@ -78,7 +78,7 @@ fn is_named_by(link: &Link, key: &DeviceKey) -> bool {
             link.alias == name.as_str() || link.alt_names.iter().any(|also| also == name.as_str())
         }
         DeviceKey::Mac(mac) => link.mac.as_ref() == Some(mac),
-        DeviceKey::Pci(address) => link.parent == Some(address.to_string()),
+        DeviceKey::Pci(address) | DeviceKey::Allocated(address) => link.parent == Some(address.to_string()),
         DeviceKey::Auxiliary(name) => link.parent.as_deref() == Some(name.as_str()),
         DeviceKey::KernelPath(path) => {
             link.parent.as_ref().is_some_and(|parent| path.iter().any(|part| part == parent.as_str()))

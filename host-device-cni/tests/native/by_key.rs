@@ -255,10 +255,13 @@ fn a_function_under_a_userspace_driver_stays_and_its_addresses_are_told() {
         call(&node, &sysfs, "DEL", &keys).success();
     }
     assert_eq!(node.records(), [""; 0]);
-    // By its name in the pod's list a function that has gone is let go, too.
-    call(&node, &sysfs, "ADD", &keys).success();
+    // A function that has gone is let go, too, and so are its addresses.
+    let allocated =
+        by(&[("runtimeConfig", json!({"deviceID": "0000:00:07.0"})), ("ipam", json!({"type": "lease"}))]);
+    call(&node, &sysfs, "ADD", &allocated).success();
+    assert!(node.state.path().join("lease-c1").exists());
     std::fs::remove_dir_all(sysfs.path().join("bus/pci/devices/0000:00:07.0")).unwrap();
-    let deleted = call(&node, &sysfs, "DEL", &keys);
+    let deleted = call(&node, &sysfs, "DEL", &allocated);
     deleted.success();
     assert_eq!(node.records(), [""; 0]);
 }

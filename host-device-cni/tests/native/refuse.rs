@@ -60,6 +60,8 @@ fn a_device_that_is_not_there_is_named() {
     );
     let unknown = conf(&[("device", json!("")), ("runtimeConfig", json!({"deviceID": "mlx5_core.sf.4"}))]);
     assert_eq!(refused(&node, &unknown).1, "runtime config DeviceID mlx5_core.sf.4 not found or unsupported");
+    let allocated = conf(&[("device", json!("")), ("runtimeConfig", json!({"deviceID": "0000:99:00.0"}))]);
+    assert_eq!(refused(&node, &allocated).1, "runtime config DeviceID 0000:99:00.0 not found or unsupported");
 }
 
 #[test]
