@@ -37,6 +37,23 @@ fn a_second_del_and_one_without_a_namespace_succeed() {
     without.run_in(&node.host, std::path::Path::new(crate::node::BINARY)).success();
 }
 
+/// What the record knows of the pod's namespace is enough.
+#[test]
+fn a_del_without_a_namespace_or_with_a_path_that_is_none_puts_all_back() {
+    let leased = conf(&[("ipam", json!({"type": "lease"}))]);
+    for netns in [None, Some(""), Some("/etc/hostname"), Some("/run/netns/nope")] {
+        let node = Node::new();
+        let before = node.nic();
+        node.call("ADD", &leased).success();
+        assert!(node.state.path().join("lease-c1").exists());
+        let mut del = node.invocation("DEL", &leased);
+        del.netns = netns.map(str::to_owned);
+        del.run_in(&node.host, std::path::Path::new(crate::node::BINARY)).success();
+        // The lease is a file among them.
+        assert_eq!((node.nic(), node.records()), (before, Vec::new()), "{netns:?}");
+    }
+}
+
 #[test]
 fn what_the_pod_did_to_the_link_is_undone() {
     let node = Node::new();

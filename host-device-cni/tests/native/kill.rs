@@ -2,80 +2,174 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::kill;
+use testkit::netns::Namespace;
 
-use crate::node::{BINARY, Node, conf};
+use crate::network::{connected, network};
+use crate::node::{BINARY, Node, comes_to, conf};
 
-/// Runs `command` on the node and kills it before its `before`th changing call.
-fn killed(node: &Node, command: &str, before: Option<usize>) -> kill::Trace {
-    let invocation = node.invocation(command, &conf(&[("ipam", json!({"type": "lease"}))]));
-    let arguments = ["ip", "netns", "exec", node.host.name(), BINARY];
-    kill::run(&arguments, &invocation.environment(), &invocation.stdin, Path::new(BINARY), before)
+/// What is killed, and on which node.
+struct Sweep {
+    command: &'static str,
+    conf: Value,
+    /// The exit code of a run that nobody kills.
+    code: i32,
+    /// What is there before the ADD.
+    node: fn() -> Node,
+    /// What happens between ADD and DEL.
+    between: fn(&mut Node),
+    /// How the link is to be afterwards, of how it was.
+    after: fn(&Node, Value) -> Value,
 }
 
-/// The number of boundaries, and what a whole run does.
-fn boundaries(command: &str) -> usize {
-    let node = Node::new();
-    if command == "DEL" {
-        assert_eq!(killed(&node, "ADD", None).code, Some(0));
+/// An ADD with a lease, of a link that has addresses and routes on the host.
+fn sweep(command: &'static str) -> Sweep {
+    Sweep { command, conf: leased(&[]), code: 0, node: connected, between: |_| {}, after: |_, before| before }
+}
+
+fn leased(extra: &[(&str, Value)]) -> Value {
+    conf(&[&[("ipam", json!({"type": "lease"}))], extra].concat())
+}
+
+/// The link with its addresses and routes, in whichever order the kernel made its own.
+fn state(node: &Node) -> Value {
+    let mut all = json!({"nic": node.nic(), "network": Value::Null});
+    if !all["nic"].is_null() {
+        all["network"] = network(node);
+        for list in ["addresses", "routes", "routes6"] {
+            all["network"][list].as_array_mut().unwrap().sort_by_key(ToString::to_string);
+        }
     }
-    let whole = killed(&node, command, None);
-    assert_eq!(whole.code, Some(0), "{whole:?}");
-    whole.calls.len()
+    all
+}
+
+impl Sweep {
+    /// Runs `command` on the node and kills it before its `before`th changing call.
+    fn killed(&self, node: &Node, command: &str, before: Option<usize>) -> kill::Trace {
+        let invocation = node.invocation(command, &self.conf);
+        let arguments = ["ip", "netns", "exec", node.host.name(), BINARY];
+        kill::run(&arguments, &invocation.environment(), &invocation.stdin, Path::new(BINARY), before)
+    }
+
+    /// A node right before `command`, and what its link was.
+    fn begin(&self) -> (Node, Value) {
+        let mut node = (self.node)();
+        let before = state(&node);
+        if self.command == "DEL" {
+            assert_eq!(self.killed(&node, "ADD", None).code, Some(0));
+            (self.between)(&mut node);
+        }
+        (node, before)
+    }
+
+    /// The number of boundaries.
+    fn boundaries(&self) -> usize {
+        let (node, _) = self.begin();
+        let whole = self.killed(&node, self.command, None);
+        assert_eq!(whole.code, Some(self.code), "{whole:?}");
+        whole.calls.len()
+    }
+
+    /// Kills at each boundary and has one `undo` put all back.
+    fn run(&self, undo: &str, conf: &Value) {
+        let all = self.boundaries();
+        assert!(all >= 12, "{all} boundaries");
+        for boundary in 0..all {
+            let (node, before) = self.begin();
+            let trace = self.killed(&node, self.command, Some(boundary));
+            // How often a wait looks again is not the same in every run: the last boundaries may not be there.
+            assert!(trace.killed || boundary + 3 >= all, "{boundary}: {trace:?}");
+            let told = format!("{} before call {boundary} of {:?}", self.command, trace.calls);
+            let undone = node.call(undo, conf);
+            assert!(undone.ok(), "{told}: {undone:?}");
+            comes_to(&(self.after)(&node, before), || state(&node), &format!("{told}: {}", undone.stderr));
+            let mut left = node.records();
+            // What was not recorded yet is no attachment: its draft is for the next.
+            left.retain(|path| undo != "GC" || Path::new(path).extension().is_none_or(|of| of != "new"));
+            assert_eq!(left, [""; 0], "{told}");
+        }
+    }
+
+    fn run_with_del(&self) {
+        self.run("DEL", &self.conf);
+    }
 }
 
 #[test]
 fn an_add_killed_anywhere_is_undone_by_one_del() {
-    let all = boundaries("ADD");
-    assert!(all >= 12, "{all} boundaries");
-    for before in 0..all {
-        let node = Node::new();
-        let nic = node.nic();
-        let trace = killed(&node, "ADD", Some(before));
-        assert!(trace.killed, "{before}: {trace:?}");
-        let deleted = node.call("DEL", &conf(&[("ipam", json!({"type": "lease"}))]));
-        assert!(deleted.ok(), "before call {before} of {:?}: {deleted:?}", trace.calls);
-        assert_eq!(node.nic(), nic, "before call {before} of {:?}", trace.calls);
-        assert_eq!(node.records(), [""; 0], "before call {before} of {:?}", trace.calls);
-    }
+    sweep("ADD").run_with_del();
 }
 
 #[test]
 fn a_del_killed_anywhere_is_finished_by_the_next() {
-    let all = boundaries("DEL");
-    for before in 0..all {
-        let node = Node::new();
-        let nic = node.nic();
-        assert_eq!(killed(&node, "ADD", None).code, Some(0));
-        let trace = killed(&node, "DEL", Some(before));
-        assert!(trace.killed, "{before}: {trace:?}");
-        node.call("DEL", &conf(&[("ipam", json!({"type": "lease"}))])).success();
-        assert_eq!(node.nic(), nic, "before call {before} of {:?}", trace.calls);
-        assert_eq!(node.records(), [""; 0], "before call {before} of {:?}", trace.calls);
+    sweep("DEL").run_with_del();
+}
+
+/// GC of a network none of whose attachments is valid.
+#[test]
+fn an_add_or_del_killed_anywhere_is_undone_by_gc() {
+    for command in ["ADD", "DEL"] {
+        sweep(command).run("GC", &leased(&[("cni.dev/valid-attachments", json!([]))]));
     }
 }
 
-/// GC of a network none of whose attachments is valid. What was not recorded yet is no attachment: its draft is for the next.
+/// The pod has a link of the index that the moved one would have kept, so that the record is amended after the move.
 #[test]
-fn an_add_or_del_killed_anywhere_is_undone_by_gc() {
-    let unwanted = conf(&[("ipam", json!({"type": "lease"})), ("cni.dev/valid-attachments", json!([]))]);
-    for command in ["ADD", "DEL"] {
-        for before in 0..boundaries(command) {
-            let node = Node::new();
-            let nic = node.nic();
-            if command == "DEL" {
-                assert_eq!(killed(&node, "ADD", None).code, Some(0));
-            }
-            let trace = killed(&node, command, Some(before));
-            assert!(trace.killed, "{command} {before}: {trace:?}");
-            let told = format!("{command} before call {before} of {:?}", trace.calls);
-            let collected = node.call("GC", &unwanted);
-            assert!(collected.ok(), "{told}: {collected:?}");
-            assert_eq!(node.nic(), nic, "{told}");
-            let mut left = node.records();
-            left.retain(|path| Path::new(path).extension().is_none_or(|of| of != "new"));
-            assert_eq!(left, [""; 0], "{told}");
-        }
-    }
+fn an_add_that_amends_its_record_is_undone() {
+    let node = || {
+        let node = connected();
+        let index = node.host.link("nic0").unwrap()["ifindex"].to_string();
+        node.pod.ip(&["link", "add", "mine", "index", &index, "type", "veth", "peer", "name", "other"]);
+        node
+    };
+    Sweep { node, ..sweep("ADD") }.run_with_del();
+}
+
+/// Killed in the midst of its own rollback.
+#[test]
+fn an_add_that_fails_is_undone() {
+    let conf = conf(&[("ipam", json!({"type": "lease", "mode": "refuse"}))]);
+    Sweep { conf, code: 1, ..sweep("ADD") }.run_with_del();
+}
+
+#[test]
+fn a_del_of_a_link_that_the_pod_changed_is_finished() {
+    let between = |node: &mut Node| {
+        node.pod.ip(&["link", "set", "net1", "down"]);
+        node.pod.ip(&["link", "set", "net1", "name", "mine", "alias", "mine", "mtu", "1280"]);
+        node.pod.ip(&["link", "set", "mine", "address", "02:00:00:00:00:99"]);
+    };
+    Sweep { between, ..sweep("DEL") }.run_with_del();
+}
+
+/// A veth dies with it.
+#[test]
+fn a_del_of_a_namespace_that_is_gone_is_finished() {
+    let between = |node: &mut Node| drop(std::mem::replace(&mut node.pod, Namespace::new("next")));
+    Sweep { between, after: |_, _| json!({"nic": null, "network": null}), ..sweep("DEL") }.run_with_del();
+}
+
+/// The link comes home under a name that the kernel chose, and the other keeps its own.
+#[test]
+fn a_del_of_a_link_whose_name_is_taken_is_finished() {
+    let between = |node: &mut Node| drop(node.host.ip(&["link", "add", "nic0", "type", "bridge"]));
+    let after = |node: &Node, before: Value| {
+        let links = node.host.json(&["link", "show"]);
+        let back: Vec<&Value> = links
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|link| link["address"] == before["nic"]["address"])
+            .collect();
+        let home = back.first().is_some_and(|link| {
+            link["ifname"].as_str().unwrap().starts_with("dev")
+                && link["mtu"] == 1400
+                && link["ifalias"] == "rack 7"
+        });
+        assert!(home && back.len() == 1, "{back:?}");
+        assert_eq!(node.nic()["linkinfo"]["info_kind"], "bridge");
+        state(node)
+    };
+    Sweep { between, after, ..sweep("DEL") }.run_with_del();
 }
