@@ -1,4 +1,5 @@
 //! A kill at every boundary of ADD, and of DEL, followed by one DEL.
+#![allow(clippy::unwrap_used, reason = "a test ends where its tools fail")]
 
 use std::path::Path;
 
