@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -12,6 +13,7 @@ use serde_json::json;
 use testkit::runtime::Invocation;
 use testkit::runtime::Output;
 
+use crate::host;
 use crate::host::Function;
 use crate::host::Netns;
 use crate::host::Pf;
@@ -19,6 +21,9 @@ use crate::host::ip_json;
 
 /// Where the IPAM plugins of Debian's containernetworking-plugins are.
 pub(crate) const CNI_PATH: &str = "/usr/lib/cni";
+
+/// How long a NIC's carrier and its link-local address may take.
+const CARRIER: Duration = Duration::from_secs(30);
 
 /// A program of the share.
 pub(crate) fn program(name: &str) -> PathBuf {
@@ -116,6 +121,66 @@ fn link_state(name: &str) -> Result<Value> {
         "name": link["ifname"], "address": link["address"], "mtu": link["mtu"], "alias": link["ifalias"],
         "altnames": link["altnames"], "up": flag("UP"), "allmulti": flag("ALLMULTI"),
     }))
+}
+
+/// All that `ip -d -j` tells of a link, its addresses and its routes in every table, without what is no state that a DEL could
+/// give back.
+pub(crate) fn told(name: &str) -> Result<Value> {
+    let mut all = json!({
+        "link": ip_json(&["link", "show", "dev", name])?[0],
+        "addresses": ip_json(&["address", "show", "dev", name])?[0]["addr_info"],
+        "routes": ip_json(&["route", "show", "table", "all", "dev", name])?,
+        "routes6": ip_json(&["-6", "route", "show", "table", "all", "dev", name])?,
+        // Those of several gateways are not shown by their link.
+        "ways": [ip_json(&["route", "show", "192.0.2.0/25"])?, ip_json(&["-6", "route", "show", "2001:db8:c::/48"])?],
+    });
+    passing(&mut all);
+    for list in ["addresses", "routes", "routes6"] {
+        // The kernel's own come when the carrier does, before or after ours.
+        all[list].as_array_mut().into_iter().for_each(|list| list.sort_by_key(ToString::to_string));
+    }
+    Ok(all)
+}
+
+/// Waits until the same is told again: a carrier takes its time, and the kernel's own address comes with it.
+pub(crate) fn told_again(name: &str, before: &Value) -> Result<()> {
+    let waited = host::until("link as it was", CARRIER, || Ok((told(name)? == *before).then_some(())));
+    waited.or_else(|_| same(before, &told(name)?))
+}
+
+/// Takes out what the kernel must change, and what counts or passes.
+fn passing(value: &mut Value) {
+    const PASSING: [&str; 12] = [
+        // Each namespace counts anew; the kernel keeps it where it is free.
+        "ifindex",
+        "link_index",
+        // The carrier's.
+        "operstate",
+        "linkdown",
+        "dead",
+        // Detection of duplicates is not over yet.
+        "tentative",
+        // Timers and counters of a port's protocol with its master.
+        "hold_timer",
+        "message_age_timer",
+        "forward_delay_timer",
+        "link_failure_count",
+        "mii_status",
+        "state",
+    ];
+    match value {
+        Value::Object(object) => {
+            object.retain(|key, _| !PASSING.contains(&key.as_str()));
+            if let Some(Value::Array(flags)) = object.get_mut("flags") {
+                flags.retain(|flag| {
+                    !matches!(flag.as_str(), Some("LOWER_UP" | "NO-CARRIER" | "linkdown" | "dead"))
+                });
+            }
+            object.values_mut().for_each(passing);
+        }
+        Value::Array(items) => items.iter_mut().for_each(passing),
+        _ => {}
+    }
 }
 
 /// Fails where two states differ, naming both.

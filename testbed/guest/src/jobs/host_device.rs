@@ -1,11 +1,14 @@
 //! `host-device` on NICs that are no VFs: a cloud NIC by its address, a virtio one by its name, and functions that DPDK has.
 //! Everything is read back through `ip` and sysfs.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use anyhow::ensure;
 use serde_json::Value;
 use serde_json::json;
 
+use self::kills::Killed;
 use super::Cases;
 use crate::cni::Sandbox;
 use crate::cni::accepted;
@@ -25,7 +28,13 @@ use crate::host::ip;
 use crate::host::ip_json;
 
 mod dhcp;
+mod ipam;
+mod kills;
 mod modules;
+mod whole;
+
+/// How long an address may be tentative: its link needs its carrier first.
+const SETTLED: Duration = Duration::from_secs(30);
 
 pub(super) fn run(cases: &mut Cases) -> Result<()> {
     let eni = Function::at(ENI)?;
@@ -43,6 +52,26 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
     });
     cases.run("virtio-by-address", || virtio(&json!({"cniVersion": "1.1.0", "pciBusID": VIRTIO})));
     cases.run("virtio-by-name-after-the-namespace-is-gone", virtio_gone);
+    cases.run("virtio-is-one-device-whichever-key-names-it", virtio_by_both_keys);
+    cases.run("all-that-ip-tells-is-as-before-e1000e", || whole::run(&eni));
+    cases.run("all-that-ip-tells-is-as-before-virtio", || whole::run(&Function::at(VIRTIO)?));
+    cases.run("all-that-ip-tells-is-as-before-vf", || whole::run(&pf.vf(1)?));
+    cases.run("all-that-ip-tells-is-as-before-port-of-a-bond", || {
+        whole::port(&eni, &["bond", "mode", "active-backup"])
+    });
+    cases.run("all-that-ip-tells-is-as-before-port-of-a-bridge", || whole::port(&eni, &["bridge"]));
+    cases.run("all-that-ip-tells-is-as-before-port-of-a-vrf", || whole::port(&eni, &["vrf", "table", "99"]));
+    cases.run("add-killed-at-every-boundary", || kills::run(&eni, Killed::Add, 2));
+    cases.run("del-killed-at-every-boundary", || kills::run(&eni, Killed::Del, 2));
+    cases.run("del-of-the-dead-killed-at-every-boundary", || kills::run(&eni, Killed::DelOfTheDead, 3));
+    for (name, killed) in
+        [("add", Killed::Add), ("del", Killed::Del), ("del-of-the-dead", Killed::DelOfTheDead)]
+    {
+        cases.run_if_asked(&format!("full-sweep-{name}"), || kills::run(&eni, killed, 1));
+    }
+    cases.run("ipam-of-both-families", || ipam::both_families(&eni, None));
+    cases.run("ipam-of-both-families-on-dpdk", || ipam::on_dpdk(&pf));
+    cases.run("whereabouts-sees-the-link-and-its-own-keys", || ipam::whereabouts(&eni));
     cases.run("changed-in-the-pod", || changed(&eni));
     cases.run("del-after-the-namespace-is-gone", || namespace_gone(&eni));
     cases.run("no-module-is-loaded-for-an-interface", || modules::run(&eni));
@@ -105,6 +134,31 @@ fn virtio_gone() -> Result<()> {
     pod.netns.delete()?;
     accepted(&call("DEL", &id, &path, &conf).run(program("host-device")))?;
     same(&before, &state(&nic, None)?)
+}
+
+/// By its name and by its function's address: a living pod keeps it, and a dead one's is put back first.
+fn virtio_by_both_keys() -> Result<String> {
+    let nic = Function::at(VIRTIO)?;
+    let by_name = conf(&json!({"cniVersion": "1.1.0", "device": nic.wait_netdev()?}));
+    let by_address = conf(&json!({"cniVersion": "1.1.0", "pciBusID": VIRTIO}));
+    let before = state(&nic, None)?;
+    let mut words = String::new();
+    for (one, other) in [(&by_name, &by_address), (&by_address, &by_name)] {
+        let (first, second) = (Sandbox::create("first")?, Sandbox::create("second")?);
+        first.add(one)?;
+        let output = second.run("ADD", other);
+        words = refused(&output)?;
+        ensure!(output.json.as_ref().is_some_and(|error| error["code"] == 11), "{}", output.stdout);
+        first.netns.delete()?;
+        second.add(other)?;
+        ensure!(
+            second.netns.ip_json(&["link", "show", "dev", "net1"])?[0]["ifalias"] == before["link"]["name"],
+            "the host's name is lost"
+        );
+        second.del(other)?;
+        same(&before, &state(&nic, None)?)?;
+    }
+    Ok(words)
 }
 
 fn changed(nic: &Function) -> Result<()> {
