@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -89,12 +90,12 @@ pub fn explain(
         .filter(|pool| asked.is_none_or(|text| is_pool(pool, text)))
         .collect();
     let by_pool = !asked_pools.is_empty();
-    let shown = |device: &&Device| match asked {
+    let shown = |device: &&Arc<Device>| match asked {
         None => true,
         Some(_) if by_pool => asked_pools.iter().any(|pool| device.kind() == Some(pool.config.kind)),
         Some(text) => is_device(device, text),
     };
-    let devices: Vec<&Device> = snapshot.devices().iter().filter(shown).collect();
+    let devices: Vec<&Arc<Device>> = snapshot.devices().iter().filter(shown).collect();
     let is_odd = |unread: &&Unread| by_pool || asked.is_none_or(|text| unread.id.to_string() == text);
     let odd: Vec<&Unread> = odd.iter().filter(is_odd).collect();
     if let Some(asked) = asked.filter(|_| !by_pool && devices.is_empty() && odd.is_empty()) {

@@ -17,6 +17,7 @@ pub use scan::{Error, Needs, Scan, Unread, reread, scan};
 pub use watch::{Cause, Watch};
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pci::Sysfs;
 
@@ -29,21 +30,26 @@ pub struct Roots {
     pub proc: PathBuf,
 }
 
-/// Every function that a pool could take, at one moment. Equal snapshots mean that nothing has changed.
+/// Every function that a pool could take, at one moment. Equal snapshots mean that nothing has changed. A device is there
+/// once, however many snapshots and pools have it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Snapshot {
-    devices: Vec<Device>,
+    devices: Vec<Arc<Device>>,
 }
 
 impl Snapshot {
     /// From devices in any order.
-    pub fn new(mut devices: Vec<Device>) -> Self {
-        devices.sort_by_cached_key(Device::id);
+    pub fn new(devices: Vec<Device>) -> Self {
+        Self::of(devices.into_iter().map(Arc::new).collect())
+    }
+
+    fn of(mut devices: Vec<Arc<Device>>) -> Self {
+        devices.sort_by_cached_key(|device| device.id());
         Self { devices }
     }
 
     /// The devices: functions by their address, then SFs by their name.
-    pub fn devices(&self) -> &[Device] {
+    pub fn devices(&self) -> &[Arc<Device>] {
         &self.devices
     }
 
@@ -52,17 +58,20 @@ impl Snapshot {
     #[must_use]
     pub fn remembering(mut self, before: &Self) -> Self {
         for device in &mut self.devices {
-            if let Some(known) = before.get(&device.id()) {
-                device.remember(known);
+            let Some(known) = before.shared(&device.id()) else { continue };
+            Arc::make_mut(device).remember(known);
+            if device == known {
+                // The old one: whoever has both can tell by their address.
+                device.clone_from(known);
             }
         }
         let gone = before.devices.iter().filter(|device| self.get(&device.id()).is_none());
-        let gone: Vec<Device> = gone.map(Device::gone).collect();
+        let gone: Vec<Arc<Device>> = gone.map(|device| Arc::new(device.gone())).collect();
         if gone.is_empty() {
             return self;
         }
         self.devices.extend(gone);
-        Self::new(self.devices)
+        Self::of(self.devices)
     }
 
     /// Forgets those of the devices that are gone for which `wanted` is not true.
@@ -72,6 +81,10 @@ impl Snapshot {
 
     /// The device of an id.
     pub fn get(&self, id: &DeviceId) -> Option<&Device> {
+        self.shared(id).map(Arc::as_ref)
+    }
+
+    fn shared(&self, id: &DeviceId) -> Option<&Arc<Device>> {
         let index = self.devices.binary_search_by(|device| device.id().cmp(id)).ok()?;
         self.devices.get(index)
     }

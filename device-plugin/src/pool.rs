@@ -28,7 +28,7 @@ pub struct Pool {
     /// What it was asked for.
     pub config: Arc<PoolConfig>,
     /// What it offers, sorted by address.
-    pub devices: Vec<Device>,
+    pub devices: Vec<Arc<Device>>,
     /// Those of them that may not be given to a pod now, with the reason.
     pub ill: BTreeMap<DeviceId, Ill>,
     /// Those of them that are here for no other reason than that a pod holds them.
@@ -85,7 +85,7 @@ pub enum Unfit {
 impl Pool {
     /// The device with an id, as the kubelet spells it.
     pub fn get(&self, id: &str) -> Option<&Device> {
-        self.devices.get(self.find(&id.parse().ok()?)?)
+        self.devices.get(self.find(&id.parse().ok()?)?).map(Arc::as_ref)
     }
 
     /// Whether a device is in the pool.

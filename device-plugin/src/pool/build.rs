@@ -28,8 +28,8 @@ pub fn build(
         None if device.left_out.is_some() => None,
         None => configs.iter().position(|config| config.accepts(device)),
     };
-    let owners: Vec<Option<usize>> = snapshot.devices().iter().map(owner_of).collect();
-    let mut taken: Vec<Vec<&Device>> = vec![Vec::new(); configs.len()];
+    let owners: Vec<Option<usize>> = snapshot.devices().iter().map(|device| owner_of(device)).collect();
+    let mut taken: Vec<Vec<&Arc<Device>>> = vec![Vec::new(); configs.len()];
     for (device, owner) in snapshot.devices().iter().zip(&owners) {
         if let Some(owner) = *owner {
             taken[owner].push(device);
@@ -37,13 +37,13 @@ pub fn build(
     }
     let mut pools = Vec::with_capacity(configs.len());
     for (config, taken) in configs.iter().zip(taken) {
-        let kept = |device: &&&Device| {
+        let kept = |device: &&&Arc<Device>| {
             holds.get(&device.id()).is_some() && (device.left_out.is_some() || !config.accepts(device))
         };
         let kept: BTreeSet<_> = taken.iter().filter(kept).map(|device| device.id()).collect();
-        let ill = |device: &&Device| Some((device.id(), config.health(device, unclean).err()?));
+        let ill = |device: &&Arc<Device>| Some((device.id(), config.health(device, unclean).err()?));
         let ill = taken.iter().filter_map(ill).collect();
-        let devices: Vec<Device> = taken.into_iter().cloned().collect();
+        let devices: Vec<Arc<Device>> = taken.into_iter().cloned().collect();
         let owner = |place: usize| owners[place].map(|owner| resources[owner].as_str());
         let why = devices.is_empty().then(|| Why::find(config, snapshot, owner, holds));
         pools.push((Pool { config: Arc::new(config.clone()), devices, ill, kept }, why));

@@ -35,7 +35,7 @@ fn only_what_a_pool_could_ask_for() {
     tree.function("0000:00:00.0").class(0x06_00_00);
     tree.function("0000:00:05.0").class(0x02_07_00).driver("mlx5_core");
     tree.function("0000:00:06.0").class(0x12_00_00).driver("vfio-pci");
-    let kinds: Vec<_> = scanned(&tree).devices().iter().map(Device::kind).collect();
+    let kinds: Vec<_> = scanned(&tree).devices().iter().map(|device| device.kind()).collect();
     assert_eq!(kinds, [Some(Kind::Network), Some(Kind::Accelerator)]);
 }
 

@@ -17,7 +17,7 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
     let config = Config::parse(config, "intel.com").unwrap();
     let mut pool =
         crate::pool::unheld(&config.pools, &scan(&roots, &Needs::default()).unwrap().snapshot).remove(0).0;
-    for device in &mut pool.devices {
+    for device in pool.devices.iter_mut().map(Arc::make_mut) {
         let domain = device.function.address.to_string().as_bytes()[3];
         device.function.numa_node = Some(u32::from(domain == b'1'));
         let bridges = ["pci0000:00/0000:00:01.0", "pci0000:00/0000:00:02.0", "pci0000:80/0000:80:01.0"];
