@@ -38,7 +38,10 @@ impl Host {
     /// network device; its own is the one whose physical port is named `p<number>`.
     pub fn pf_link(&mut self, pf: PciAddress) -> Result<Link, Error> {
         let names = self.sysfs.netdevs(pf);
-        let uplink = names.iter().find(|name| self.is_uplink(pf, name)).or(names.first());
+        let uplink = match &names[..] {
+            [only] => Some(only),
+            names => names.iter().find(|name| self.is_uplink(pf, name)).or(names.first()),
+        };
         let name = uplink.and_then(|name| name.parse().ok()).ok_or(Error::NoPfLink { pf })?;
         Ok(self.netlink.link_by_name(&name)?)
     }

@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::journal::Journal;
 use crate::mac::Stay;
 use crate::record::{LinkBefore, MacBefore, Pf, Undo};
+use crate::store::Lock;
 
 /// One change. `before` is what was observed, and becomes the undo.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,16 +139,23 @@ pub(crate) fn apply(
             drop(at_pf.take());
         }
         if at_pf.is_none() && matches!(step, Step::Vf { .. } | Step::Mac { .. }) {
-            at_pf = journal.lock_pf().map_err(configure)?;
+            at_pf = lock_pf(host, journal).map_err(configure)?;
         }
         if let Step::Mac { set, .. } = step {
             mac = Some(set).filter(|_| stay == Stay::Kept);
         }
-        change(step, host, link.zip(Some(stay)), journal).map_err(configure)?;
+        let pf = at_pf.as_ref().map(|(_, link)| link);
+        change(step, host, pf, link.zip(Some(stay)), journal).map_err(configure)?;
     }
     drop(at_pf);
     shown(host, link, mac)?;
     Ok(moved)
+}
+
+/// The lock of the function's PF, and the link by which it is spoken to meanwhile; `None` for a function without one.
+fn lock_pf(host: &mut Host, journal: &Journal<'_>) -> Result<Option<(Lock, Link)>, Error> {
+    let Some((pf, lock)) = journal.record().pf.zip(journal.lock_pf()?) else { return Ok(None) };
+    Ok(Some((lock, host.pf_link(pf.address)?)))
 }
 
 fn shown(host: &mut Host, link: Option<&Link>, mac: Option<&MacAddr>) -> Result<(), (Stage, Error)> {
@@ -158,6 +166,7 @@ fn shown(host: &mut Host, link: Option<&Link>, mac: Option<&MacAddr>) -> Result<
 fn change(
     step: &Step,
     host: &mut Host,
+    pf_link: Option<&Link>,
     link: Option<(&Link, Stay)>,
     journal: &mut Journal<'_>,
 ) -> Result<(), Error> {
@@ -167,7 +176,7 @@ fn change(
             let change = LinkChange { up: Some(false), ..LinkChange::default() };
             on_link(host, link.map(|(link, _)| link), "set link down", &change)
         }
-        Step::Vf { set, .. } => set_vf(host, pf, set),
+        Step::Vf { set, .. } => set_vf(host, pf.zip(pf_link), set),
         Step::Mac { set: mac, before, trusted } => {
             let assigned = before.admin.as_ref().is_some_and(|admin| !admin.is_zero());
             let note = |refused| journal.set_locked(refused || *trusted && assigned);
@@ -218,11 +227,10 @@ fn on_link(
     changed.map_err(|source| Error::Device { device: link.name.clone(), source })
 }
 
-fn set_vf(host: &mut Host, pf: Option<Pf>, attribute: &VfAttribute) -> Result<(), Error> {
-    let Some(pf) = pf else { return Ok(()) };
-    let link = host.pf_link(pf.address)?;
+fn set_vf(host: &mut Host, pf: Option<(Pf, &Link)>, attribute: &VfAttribute) -> Result<(), Error> {
+    let Some((pf, link)) = pf else { return Ok(()) };
     let set = host.netlink.set_vf(link.index, pf.vf, attribute);
-    set.map_err(Error::vf(&link, pf.vf, attribute))
+    set.map_err(Error::vf(link, pf.vf, attribute))
 }
 
 #[cfg(test)]

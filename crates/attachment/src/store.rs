@@ -230,10 +230,20 @@ impl Store {
 }
 
 pub(crate) fn open_lock(path: &Path) -> Result<File, Error> {
-    make_parent(path)?;
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o600);
-    options.open(path).map_err(state("open", path))
+    open_below(&options, path)?.map_err(state("open", path))
+}
+
+/// Opens a file to be written, in a directory that is made where it is not there yet: it is there but for the first time.
+fn open_below(options: &OpenOptions, path: &Path) -> Result<io::Result<File>, Error> {
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_parent(path)?;
+            Ok(options.open(path))
+        }
+        opened => Ok(opened),
+    }
 }
 
 /// Whether the lock is ours now.
@@ -284,11 +294,12 @@ enum Against {
 /// Temporary file, fsync, rename, fsync of the directory: there is the old content or the new. The temporary name is fixed,
 /// so that a kill in between leaves one file at most, which the next write takes over.
 fn write(path: &Path, content: &[u8], against: Against) -> Result<(), Error> {
-    make_parent(path)?;
+    let temporary = temporary(path);
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true).mode(0o600);
+    let opened = open_below(&options, &temporary)?;
     let put = || -> io::Result<()> {
-        let temporary = temporary(path);
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        let mut file = opened?;
         file.write_all(content)?;
         if against == Against::Kill {
             return fs::rename(&temporary, path);

@@ -12,42 +12,38 @@ use crate::error::Error;
 pub(crate) fn notify_neighbours(pod: &Netns, link: &str) -> Result<(), Error> {
     // A pod without IPv6 has no ndisc_notify; one that mounts /proc/sys read-only has neither. The explicit
     // announcements do the same once.
-    let _ = set(pod, "ipv4", link, "arp_notify", "1")?;
-    let _ = set(pod, "ipv6", link, "ndisc_notify", "1")?;
+    let _ = set(pod, [("ipv4", link, "arp_notify", "1"), ("ipv6", link, "ndisc_notify", "1")])?;
     Ok(())
 }
 
 /// Lets an IPv6 address be used while duplicate address detection still runs.
 pub(crate) fn optimistic_dad(pod: &Netns, link: &str) -> Result<(), Error> {
-    let _ = set(pod, "ipv6", link, "optimistic_dad", "1")?;
+    let _ = set(pod, [("ipv6", link, "optimistic_dad", "1")])?;
     Ok(())
 }
 
 /// Makes IPv6 usable on the link and keeps its addresses while it is down.
 pub(crate) fn enable_ipv6(pod: &Netns, link: &str) -> Result<(), Error> {
-    for name in ["lo", link] {
-        let _ = set(pod, "ipv6", name, "disable_ipv6", "0")?;
-    }
-    set(pod, "ipv6", link, "keep_addr_on_down", "1")?.map_err(|source| Error::Sysctl {
-        path: path("ipv6", link, "keep_addr_on_down"),
-        value: "1",
-        source,
-    })
+    let disable = |name| ("ipv6", name, "disable_ipv6", "0");
+    let keep @ (family, _, name, value) = ("ipv6", link, "keep_addr_on_down", "1");
+    let [_, _, kept] = set(pod, [disable("lo"), disable(link), keep])?;
+    kept.map_err(|source| Error::Sysctl { path: path(family, link, name), value, source })
 }
 
-/// The outer result is of entering the namespace, the inner one of the setting.
-fn set(
-    pod: &Netns,
-    family: &str,
-    link: &str,
-    name: &str,
-    value: &'static str,
-) -> Result<io::Result<()>, Error> {
-    let path = path(family, link, name);
+/// A setting: family, link, name, and what it is to be.
+type Setting<'a> = (&'static str, &'a str, &'static str, &'static str);
+
+/// Each, past those that fail. The outer result is of entering the namespace, the inner ones are of the settings.
+fn set<const N: usize>(pod: &Netns, settings: [Setting<'_>; N]) -> Result<[io::Result<()>; N], Error> {
     Ok(pod.enter(|| {
-        // Reading first spares a write where /proc/sys is read-only and the value is right already.
-        let current = std::fs::read_to_string(&path)?;
-        if current.trim() == value { Ok(()) } else { std::fs::write(&path, value) }
+        settings.map(|(family, link, name, value)| {
+            let path = path(family, link, name);
+            std::fs::write(&path, value).or_else(|error| {
+                // Where /proc/sys is read-only the value may be right already.
+                let current = std::fs::read_to_string(&path);
+                if current.is_ok_and(|current| current.trim() == value) { Ok(()) } else { Err(error) }
+            })
+        })
     })?)
 }
 

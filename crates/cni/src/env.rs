@@ -92,7 +92,8 @@ impl Source<'_> {
 
     /// Reads standard input and makes the request.
     pub(crate) fn request(&mut self, name: &Naming<'_>) -> Result<Request, Error> {
-        let mut stdin = Vec::new();
+        // As most configurations fit in: taken by one read.
+        let mut stdin = Vec::with_capacity(4096);
         let read = self.stdin.read_to_end(&mut stdin);
         read.map_err(|error| Error::new(Code::IO, format!("error reading from stdin: {error}")))?;
         let (conf, renamed) = NetConf::parse(&stdin, name)?;

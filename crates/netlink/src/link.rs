@@ -148,7 +148,7 @@ impl Netlink {
 
     fn link(&mut self, message: &[u8]) -> Result<Link, Error> {
         const REQUEST: &str = "get link";
-        let replies = match self.ask(REQUEST, RTM_GETLINK, NLM_F_ACK, message) {
+        let replies = match self.ask(REQUEST, RTM_GETLINK, 0, message) {
             Err(error) if error.is_no_link() => return Err(Error::NoLink),
             other => other?,
         };

@@ -4,13 +4,13 @@
 use std::io;
 
 use netlink_packet_core::{
-    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
     NetlinkBuffer, NlaBuffer, NlasIterator,
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 
 use crate::error::Error;
-use crate::transport::Transport;
+use crate::transport::{Kernel, Transport};
 
 /// A connection to the rtnetlink of the network namespace in which it was opened, and of no other ever after.
 pub struct Netlink {
@@ -35,12 +35,12 @@ impl Netlink {
         let socket = connected(NETLINK_ROUTE)?;
         // So that a list of one link's addresses or routes is not made of every link's; kernels before 4.20 cannot.
         let _ = socket.set_netlink_get_strict_chk(true);
-        Ok(Self::over(Box::new(socket)))
+        Ok(Self::over(Box::new(Kernel::new(socket))))
     }
 
     /// As [`Netlink::open`], for another protocol than rtnetlink.
     pub(crate) fn of_protocol(protocol: isize) -> Result<Self, Error> {
-        Ok(Self::over(Box::new(connected(protocol)?)))
+        Ok(Self::over(Box::new(Kernel::new(connected(protocol)?))))
     }
 
     /// Speaks over something else than a socket: what was recorded of one.
@@ -65,8 +65,8 @@ impl Netlink {
         self.ask(request, kind, NLM_F_ACK | flags, &emitted(message)).map(drop)
     }
 
-    /// Sends a message that is bytes already, and returns the payloads of the replies; a list is taken again where it
-    /// changed meanwhile, and an error where it never was whole.
+    /// Sends a message that is bytes already, and returns the payloads of the replies: one where the flags ask for neither a
+    /// list nor an acknowledgement. A list is taken again where it changed meanwhile, and an error where it never was whole.
     pub(crate) fn ask(
         &mut self,
         request: &'static str,
@@ -85,7 +85,7 @@ impl Netlink {
             bytes.extend([0; 4]);
             bytes.extend(payload);
             self.transport.send(&bytes).map_err(Error::Socket)?;
-            let replies = self.replies(request)?;
+            let replies = self.replies(request, flags & (NLM_F_ACK | NLM_F_DUMP) == 0)?;
             if !replies.torn {
                 return Ok(replies.payloads);
             }
@@ -93,10 +93,10 @@ impl Netlink {
         Err(Error::Torn { request, attempts: DUMP_ATTEMPTS })
     }
 
-    /// Collects the payloads up to the acknowledgement or the end of the list. Replies to an earlier request that was
-    /// given up are passed over.
-    fn replies(&mut self, request: &'static str) -> Result<Replies, Error> {
-        let mut replies = Replies::default();
+    /// Collects the payloads up to the acknowledgement or the end of the list, or takes the one that is all. Replies to an
+    /// earlier request that was given up are passed over.
+    fn replies(&mut self, request: &'static str, only_one: bool) -> Result<Replies, Error> {
+        let mut replies = Replies { only_one, ..Replies::default() };
         loop {
             let datagram = self.receive()?;
             let mut rest = datagram.as_slice();
@@ -141,6 +141,7 @@ fn emitted(message: &dyn Emitable) -> Vec<u8> {
 struct Replies {
     payloads: Vec<Vec<u8>>,
     torn: bool,
+    only_one: bool,
 }
 
 impl Replies {
@@ -155,7 +156,7 @@ impl Replies {
             NLMSG_ERROR => outcome(request, payload, ERROR_LEN, message.flags()).map(|()| true),
             _ => {
                 self.payloads.push(payload.to_vec());
-                Ok(false)
+                Ok(self.only_one)
             }
         }
     }
@@ -178,8 +179,6 @@ fn outcome(request: &'static str, payload: &[u8], head: usize, flags: u16) -> Re
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_core::NLM_F_DUMP;
-
     use super::*;
 
     #[test]
@@ -200,14 +199,14 @@ mod tests {
     }
 
     /// A kernel that answers each request with one link and the given end of the list.
-    struct Kernel {
+    struct Played {
         end: Vec<u8>,
         flags: u16,
         torn: usize,
         answer: Option<Vec<u8>>,
     }
 
-    impl Transport for Kernel {
+    impl Transport for Played {
         fn send(&mut self, request: &[u8]) -> io::Result<()> {
             let message = |kind: u16, flags: u16, payload: &[u8]| {
                 let length = u32::try_from(HEADER_LEN + payload.len()).unwrap();
@@ -230,13 +229,13 @@ mod tests {
         }
     }
 
-    fn list(kernel: Kernel) -> Result<Vec<Vec<u8>>, Error> {
+    fn list(kernel: Played) -> Result<Vec<Vec<u8>>, Error> {
         Netlink::over(Box::new(kernel)).ask("list routes", 26, NLM_F_DUMP, &[])
     }
 
     #[test]
     fn a_list_that_ends_with_an_error_is_no_short_list() {
-        let kernel = |end: Vec<u8>, flags| Kernel { end, flags, torn: 0, answer: None };
+        let kernel = |end: Vec<u8>, flags| Played { end, flags, torn: 0, answer: None };
         assert_eq!(list(kernel(vec![0; 4], 0)).unwrap(), [[1, 2, 3, 4]]);
         let mut end = (-libc::ENOMEM).to_ne_bytes().to_vec();
         let error = list(kernel(end.clone(), 0)).unwrap_err();
@@ -254,14 +253,14 @@ mod tests {
     #[test]
     fn a_link_without_ip_has_no_addresses() {
         let kernel =
-            |errno: i32| Kernel { end: (-errno).to_ne_bytes().to_vec(), flags: 0, torn: 0, answer: None };
+            |errno: i32| Played { end: (-errno).to_ne_bytes().to_vec(), flags: 0, torn: 0, answer: None };
         assert_eq!(Netlink::over(Box::new(kernel(libc::ENODEV))).addresses(7).unwrap(), []);
         assert!(Netlink::over(Box::new(kernel(libc::ENOMEM))).addresses(7).is_err());
     }
 
     #[test]
     fn a_list_that_is_never_whole_is_an_error() {
-        let kernel = |torn| Kernel { end: vec![0; 4], flags: 0, torn, answer: None };
+        let kernel = |torn| Played { end: vec![0; 4], flags: 0, torn, answer: None };
         assert_eq!(list(kernel(DUMP_ATTEMPTS - 1)).unwrap(), [[1, 2, 3, 4]]);
         let error = list(kernel(DUMP_ATTEMPTS)).unwrap_err().to_string();
         assert_eq!(error, "list routes: the list changed while it was read, 8 times in a row; try again");

@@ -5,6 +5,9 @@ use std::io;
 
 use crate::netns::cookie_of;
 
+/// More than any datagram has: the longest, a PF's list of VFs, is 200 bytes for each. Only what is written of it costs memory.
+const LONGEST: usize = 1 << 20;
+
 /// One connection. A reply must carry the sequence number of the request that it answers.
 pub trait Transport: Send {
     /// Sends one datagram.
@@ -19,16 +22,35 @@ pub trait Transport: Send {
     }
 }
 
-impl Transport for netlink_sys::Socket {
+/// The kernel's own. A datagram is taken by one call, into a buffer that is there already: to ask for its size first would be a
+/// call more for each.
+pub(crate) struct Kernel {
+    socket: netlink_sys::Socket,
+    buffer: Vec<u8>,
+}
+
+impl Kernel {
+    pub(crate) fn new(socket: netlink_sys::Socket) -> Self {
+        Self { socket, buffer: Vec::with_capacity(LONGEST) }
+    }
+}
+
+impl Transport for Kernel {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        netlink_sys::Socket::send(self, datagram, 0).map(drop)
+        self.socket.send(datagram, 0).map(drop)
     }
 
     fn receive(&mut self) -> io::Result<Vec<u8>> {
-        self.recv_from_full().map(|(bytes, _)| bytes)
+        self.buffer.clear();
+        let length = self.socket.recv(&mut self.buffer, libc::MSG_TRUNC)?;
+        if length > self.buffer.len() {
+            let (room, what) = (self.buffer.len(), "netlink has sent");
+            return Err(io::Error::other(format!("{what} {length} bytes at once, there is room for {room}")));
+        }
+        Ok(self.buffer.clone())
     }
 
     fn netns_cookie(&self) -> Option<u64> {
-        cookie_of(self)
+        cookie_of(&self.socket)
     }
 }

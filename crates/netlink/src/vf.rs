@@ -91,7 +91,7 @@ impl Netlink {
         let mut request = header(pf_index, 0, 0);
         // Without the statistics a VF takes about 200 bytes of the at most 64 KiB that one attribute can hold.
         push(&mut request, IFLA_EXT_MASK, &(RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS).to_ne_bytes());
-        let replies = self.ask(REQUEST, RTM_GETLINK, NLM_F_ACK, &request)?;
+        let replies = self.ask(REQUEST, RTM_GETLINK, 0, &request)?;
         Ok(replies.first().map(|payload| list(payload)).unwrap_or_default())
     }
 

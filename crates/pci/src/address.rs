@@ -19,6 +19,18 @@ pub struct PciAddress {
     function: u8,
 }
 
+impl PciAddress {
+    /// The domain, which has its own 256 buses.
+    pub(crate) fn domain(self) -> u32 {
+        self.domain
+    }
+
+    /// The number by which a function is known on the wire: bus, device and function in 16 bits.
+    pub(crate) fn routing_id(self) -> u32 {
+        u32::from(self.bus) << 8 | u32::from(self.device) << 3 | u32::from(self.function)
+    }
+}
+
 /// The text is not a PCI address.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(

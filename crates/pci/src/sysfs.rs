@@ -1,8 +1,8 @@
 //! Reads functions from a sysfs tree rooted at any path.
 //! It must not write, and one odd function must never hide another.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::address::PciAddress;
@@ -154,13 +154,26 @@ impl Sysfs {
         port(&self.root.join("class/net").join(netdev))
     }
 
-    /// All there is to know of one function. A VF's number is looked up in its PF's links; whoever reads many VFs passes
-    /// the number to [`Sysfs::function_with`] instead and reads each PF once.
+    /// All there is to know of one function. A VF's number is worked out from its address, or else looked up in its PF's links;
+    /// whoever reads many VFs passes the number to [`Sysfs::function_with`] instead and reads each PF once.
     pub fn function(&self, address: PciAddress) -> Result<Function, Error> {
         self.function_with(address, |pf| {
+            if let Some(index) = self.index_by_address(pf, address) {
+                return Ok(Some(index));
+            }
             let vfs = self.vfs(pf)?;
             Ok(vfs.into_iter().find(|(_, vf)| *vf == address).map(|(index, _)| index))
         })
+    }
+
+    /// The VF's number by where the PF says that its VFs are (`sriov_offset`, `sriov_stride`), where the PF's link of that number
+    /// agrees: a PF of 256 VFs has as many links.
+    fn index_by_address(&self, pf: PciAddress, vf: PciAddress) -> Option<VfIndex> {
+        let dir = self.function_dir(pf);
+        let number = |name: &str| small_text(&dir.join(name)).ok()?.trim().parse().ok();
+        let index = virtfn::index(pf, vf, number("sriov_offset")?, number("sriov_stride")?)?;
+        let target = fs::read_link(dir.join(format!("virtfn{index}"))).ok()?;
+        (target.file_name()?.to_str()?.parse() == Ok(vf)).then_some(index)
     }
 
     /// As [`Sysfs::function`], with the VF's number taken from `index_below(pf)`.
@@ -216,7 +229,7 @@ struct Attributes<'a> {
 
 impl Attributes<'_> {
     fn text(&self, name: &str) -> Result<Option<String>, Error> {
-        match fs::read_to_string(self.dir.join(name)) {
+        match small_text(&self.dir.join(name)) {
             Ok(text) => Ok(Some(text.trim().to_owned())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(self.unreadable(name, source)),
@@ -274,10 +287,31 @@ impl Attributes<'_> {
 
 fn port(dir: &Path) -> Option<String> {
     // The second is an error on most drivers, which then have one network device a function.
-    let read = |name| fs::read_to_string(dir.join(name)).ok().map(|text| text.trim().to_owned());
+    let read = |name| small_text(&dir.join(name)).ok().map(|text| text.trim().to_owned());
     dir.exists().then(|| {
         format!("{}/{}", read("dev_port").unwrap_or_default(), read("phys_port_name").unwrap_or_default())
     })
+}
+
+/// What an attribute has at most, on amd64 and most of arm64.
+const PAGE: usize = 4096;
+
+/// A file of a page at most, as attributes are: what one read does not fill it has given whole (`kernfs_fop_read_iter`,
+/// fs/kernfs/file.c of Linux 6.12).
+fn small_text(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut bytes = vec![0; PAGE];
+    let mut length = 0;
+    loop {
+        let read = file.read(&mut bytes[length..])?;
+        length += read;
+        if read == 0 || length < bytes.len() {
+            break;
+        }
+        bytes.resize(length + PAGE, 0);
+    }
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The sorted names in a directory; none where it cannot be read.

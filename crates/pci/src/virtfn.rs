@@ -33,6 +33,21 @@ impl fmt::Display for VfIndex {
     }
 }
 
+/// The number of the VF at an address, below a PF whose first VF is `offset` functions after it and the others `stride` after
+/// each other (PCI Express 6.0, 9.3.3.9 and 9.3.3.10). `None` where none of its VFs can be there.
+pub(crate) fn index(pf: PciAddress, vf: PciAddress, offset: u32, stride: u32) -> Option<VfIndex> {
+    if pf.domain() != vf.domain() {
+        return None;
+    }
+    let after_first = vf.routing_id().checked_sub(pf.routing_id())?.checked_sub(offset)?;
+    match (after_first, stride) {
+        // One VF alone needs no stride.
+        (0, _) => Some(VfIndex(0)),
+        (_, 0) => None,
+        _ => (after_first % stride == 0).then_some(VfIndex(after_first / stride)),
+    }
+}
+
 /// Every VF of the PF in `pf_dir`, by one reading of that directory.
 pub(crate) fn list(pf_dir: &Path) -> io::Result<Vec<(VfIndex, PciAddress)>> {
     let mut vfs = Vec::new();
@@ -51,4 +66,25 @@ pub(crate) fn list(pf_dir: &Path) -> io::Result<Vec<(VfIndex, PciAddress)>> {
     }
     vfs.sort_unstable();
     Ok(vfs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vfs_number_follows_from_its_address() {
+        let index = |vf: &str, offset, stride| {
+            index("0000:21:00.0".parse().unwrap(), vf.parse().unwrap(), offset, stride).map(VfIndex::get)
+        };
+        // As the emulated node's igb has them.
+        assert_eq!(index("0000:21:10.0", 128, 2), Some(0));
+        assert_eq!(index("0000:21:11.4", 128, 2), Some(6));
+        assert_eq!(index("0000:21:10.1", 128, 2), None);
+        assert_eq!(index("0000:22:00.0", 128, 1), Some(128), "on the next bus");
+        assert_eq!(index("0001:21:10.0", 128, 2), None);
+        assert_eq!(index("0000:21:10.0", 128, 0), Some(0));
+        assert_eq!(index("0000:21:10.2", 128, 0), None);
+        assert_eq!(index("0000:20:10.0", 128, 2), None);
+    }
 }

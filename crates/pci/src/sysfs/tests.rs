@@ -142,3 +142,18 @@ fn the_bridges_above_a_function() {
     assert_eq!(above.as_deref(), Some("pci0000:20/0000:20:01.0"));
     assert_eq!(sysfs.bridges_above(address("0000:21:00.0")), None, "a copied tree has no links");
 }
+
+#[test]
+fn a_vfs_number_is_worked_out_where_the_pf_tells_and_its_link_agrees() {
+    let (_root, sysfs) = tree();
+    let (pf, vf) = (sysfs.function_dir("0000:21:00.0".parse().unwrap()), "0000:21:10.2".parse().unwrap());
+    let number = || sysfs.function(vf).unwrap().vf_index().unwrap().get();
+    // A second link, so that it shows which was looked at.
+    symlink("../0000:21:10.2", pf.join("virtfn5")).unwrap();
+    assert_eq!(number(), 0, "the list's first");
+    fs::write(pf.join("sriov_stride"), "1\n").unwrap();
+    fs::write(pf.join("sriov_offset"), "125\n").unwrap();
+    assert_eq!(number(), 5, "130 functions after the PF");
+    fs::write(pf.join("sriov_offset"), "129\n").unwrap();
+    assert_eq!(number(), 0, "virtfn1 is another VF's, so that the list counts");
+}
