@@ -1,5 +1,6 @@
 //! Kernel modules that Debian does not build: `igb_uio` from dpdk-kmods, and from the kernel's own sources what stands in
-//! for hardware that QEMU has none of, a device with devlink and two kinds of vDPA.
+//! for hardware that QEMU has none of, a device with devlink and two kinds of vDPA; and `vfio` with its no-IOMMU mode, which
+//! Debian leaves out and the images of cloud providers have.
 //! Only files: packing and loading them is for others.
 
 use std::ffi::OsStr;
@@ -17,7 +18,9 @@ use crate::tool;
 /// Modules of the kernel's sources: the name, the folder and its files without `.c`.
 ///
 /// The sources may be of a later fix of the series than the headers; what these need has not changed between.
-const SIMULATORS: &[(&str, &str, &[&str])] = &[
+const SOURCES: &[(&str, &str, &[&str])] = &[
+    // As its Makefile has it for Debian's configuration.
+    ("vfio", "drivers/vfio", &["vfio_main", "group", "container", "virqfd"]),
     // vDPA over a virtio NIC: a device whose parent is a PCI function.
     ("vp_vdpa", "drivers/vdpa/virtio_pci", &["vp_vdpa"]),
     ("vringh", "drivers/vhost", &["vringh"]),
@@ -44,6 +47,9 @@ const SIMULATORS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
+/// What is configured otherwise than in Debian's kernel.
+const OPTIONS: &str = "ccflags-y += -DCONFIG_VFIO_NOIOMMU=1\n";
+
 /// Compiles all of them for the kernel whose headers, builder, dpdk-kmods and sources are unpacked in `tree`.
 pub(crate) fn build(tree: &Path, release: &Release) -> Result<Vec<PathBuf>> {
     let tree = fs::canonicalize(tree)?;
@@ -56,20 +62,19 @@ pub(crate) fn build(tree: &Path, release: &Release) -> Result<Vec<PathBuf>> {
 
     let kmods = entry(&sources, |name| name.starts_with("dpdk-kmods-"))?;
     let mut built = compile(&headers, &kmods)?;
-    let simulators = tree.join("simulators");
-    unpack(&entry(&sources, |name| name.starts_with("linux-source-"))?, &simulators)?;
-    fs::write(simulators.join("Makefile"), makefile_of(SIMULATORS))?;
-    built.extend(compile(&headers, &simulators)?);
+    let modules = tree.join("modules");
+    unpack(&entry(&sources, |name| name.starts_with("linux-source-"))?, &modules)?;
+    fs::write(modules.join("Makefile"), OPTIONS.to_owned() + &makefile_of(SOURCES))?;
+    built.extend(compile(&headers, &modules)?);
     Ok(built)
 }
 
-/// Takes the simulators' folders out of the kernel's packed sources, as `drivers/…` below `into`.
+/// Takes the modules' folders out of the kernel's packed sources, as `drivers/…` below `into`.
 fn unpack(archive: &Path, into: &Path) -> Result<()> {
     fs::create_dir_all(into)?;
     let mut tar = Command::new("tar");
     tar.arg("-xJf").arg(archive).arg("-C").arg(into).args(["--strip-components=1", "--wildcards"]);
-    let mut wanted: Vec<String> =
-        SIMULATORS.iter().map(|(_, folder, _)| format!("*/{folder}/*.[ch]")).collect();
+    let mut wanted: Vec<String> = SOURCES.iter().map(|(_, folder, _)| format!("*/{folder}/*.[ch]")).collect();
     wanted.dedup();
     // The selftests' folders end alike.
     tool::run(tar.args(["--exclude=*/tools/*"]).args(wanted))

@@ -20,7 +20,7 @@ use crate::phases::Phases;
 use crate::tool;
 
 /// Change it when the steps below change, so that cached kernels are built anew.
-pub(crate) const RECIPE: &str = "kernel recipe 2";
+pub(crate) const RECIPE: &str = "kernel recipe 3";
 
 /// A release of Debian's kernel, such as `6.12.95+deb12-amd64`.
 pub(crate) struct Release(pub(crate) String);

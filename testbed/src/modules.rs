@@ -79,7 +79,7 @@ pub(crate) const NODE: &[&str] = &[
 ];
 
 /// Writes `folder/boot/NN-NAME.ko` and `folder/modules.sqfs` from the kernel package unpacked in `tree`,
-/// with the modules in `external` beside the kernel's own.
+/// with the modules in `external` beside the kernel's own, or instead of those of the same name.
 pub(crate) fn pack(tree: &Path, release: &Release, external: &[PathBuf], folder: &Path) -> Result<()> {
     let release = &release.0;
     let source = tree.join("lib/modules").join(release);
@@ -101,7 +101,15 @@ pub(crate) fn pack(tree: &Path, release: &Release, external: &[PathBuf], folder:
     let extra = target.join("extra");
     fs::create_dir_all(&extra)?;
     for module in external {
-        fs::copy(module, extra.join(module.file_name().context("a module has a name")?))?;
+        let name = module.file_name().context("a module has a name")?;
+        if let Some(own) = packed
+            .iter()
+            .map(|file| target.join(unpacked(&file.to_string_lossy())))
+            .find(|own| own.ends_with(name))
+        {
+            fs::remove_file(&own).with_context(|| format!("cannot take {} out", own.display()))?;
+        }
+        fs::copy(module, extra.join(name))?;
     }
     for entry in fs::read_dir(&source)? {
         let path = entry?.path();

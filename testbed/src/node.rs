@@ -37,13 +37,15 @@ pub struct Job<'a> {
     pub name: &'a str,
     /// Only cases whose name contains this.
     pub filter: Option<&'a str>,
+    /// Whether the node has an IOMMU.
+    pub iommu: bool,
     /// After this the node is given up. A loaded host makes everything three times slower.
     pub limit: Duration,
 }
 
 impl Default for Job<'_> {
     fn default() -> Self {
-        Self { name: "smoke", filter: None, limit: Duration::from_mins(10) }
+        Self { name: "smoke", filter: None, iommu: true, limit: Duration::from_mins(10) }
     }
 }
 
@@ -104,6 +106,7 @@ impl Node {
             out: &out,
             console: &folder.join("console.log"),
             parameters: &parameters,
+            iommu: job.iommu,
         };
 
         let (wire, qemu_wire) = UnixStream::pair()?;

@@ -1,8 +1,8 @@
 //! The node's hardware, as QEMU's command line. No process is started here.
 //!
 //! Two igb NICs with SR-IOV, each on the root port of another NUMA node's host bridge; an e1000e that stands in for a
-//! cloud NIC (an AWS ENI); a virtio-net; two root ports that stay free for hot-plug; a VT-d IOMMU. Every device says its
-//! bus: left alone, QEMU would put it on the last expander bridge, which takes root ports only.
+//! cloud NIC (an AWS ENI); a virtio-net; two root ports that stay free for hot-plug; a VT-d IOMMU, where the job wants one.
+//! Every device says its bus: left alone, QEMU would put it on the last expander bridge, which takes root ports only.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -39,6 +39,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) console: &'a Path,
     /// The job's own kernel parameters.
     pub(crate) parameters: &'a str,
+    /// Whether there is a VT-d IOMMU.
+    pub(crate) iommu: bool,
 }
 
 impl Machine<'_> {
@@ -70,7 +72,9 @@ impl Machine<'_> {
         arguments.pair("-initrd", self.initramfs.display());
         arguments.pair("-append", format!("{KERNEL} {}", self.parameters));
         arguments.pair("-serial", format!("file:{}", escaped(self.console)));
-        arguments.words("-device intel-iommu,intremap=on,caching-mode=on");
+        if self.iommu {
+            arguments.words("-device intel-iommu,intremap=on,caching-mode=on");
+        }
         // Lets the guest end QEMU at once.
         arguments.words("-device isa-debug-exit,iobase=0x501,iosize=1");
     }
@@ -145,6 +149,7 @@ mod tests {
             out: path,
             console: path,
             parameters: "tb.run=smoke",
+            iommu: true,
         };
         let arguments = machine.arguments();
         for pair in arguments.windows(2).filter(|pair| pair[0] == "-device") {

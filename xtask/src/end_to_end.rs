@@ -9,7 +9,6 @@ use std::thread;
 
 use anyhow::Result;
 use testbed::Event;
-use testbed::Job;
 use testbed::Outcome;
 
 use crate::cargo::PROGRAMS;
@@ -18,7 +17,8 @@ use crate::node::Rig;
 use crate::tally::Tally;
 
 /// The longest first, so that none is left to run alone at the end.
-const JOBS: &[&str] = &["sriov", "host-device", "alive", "reconcile", "demo", "device-plugin", node::SMOKE];
+const JOBS: &[&str] =
+    &["sriov", "host-device", "alive", "reconcile", "demo", "device-plugin", node::NO_IOMMU, node::SMOKE];
 
 /// What a node takes of the host's memory, QEMU's own part in it.
 const NODE_KIB: u64 = 4 << 20;
@@ -50,7 +50,7 @@ fn next<'a>(waiting: &Mutex<std::slice::Iter<'a, &'static str>>) -> Option<&'a &
 
 fn one(rig: &Rig, job: &str, counted: &Mutex<Tally>) {
     println!("On the emulated node: {job}");
-    let finished = rig.run(&Job { name: job, ..Job::default() }, |event| {
+    let finished = rig.run(&node::job(job, None), |event| {
         // Counted as they come, so that they count even if the node dies later.
         if let Event::Case { outcome, .. } = event {
             count(counted, |total| {

@@ -20,6 +20,14 @@ use crate::cargo;
 /// The job that looks over the node itself and runs none of our programs.
 pub(crate) const SMOKE: &str = "smoke";
 
+/// The job for a node without an IOMMU.
+pub(crate) const NO_IOMMU: &str = "no-iommu";
+
+/// A job on the hardware that it is about.
+pub(crate) fn job<'a>(name: &'a str, filter: Option<&'a str>) -> Job<'a> {
+    Job { name, filter, iommu: name != NO_IOMMU, ..Job::default() }
+}
+
 /// What it takes to boot a node any number of times.
 pub(crate) struct Rig {
     image: Image,
@@ -60,7 +68,7 @@ impl Rig {
 /// `node JOB`: every event on stdout.
 pub(crate) fn run(job: &str, filter: Option<&str>) -> Result<ExitCode> {
     let rig = Rig::set_up(if job == SMOKE { &[] } else { cargo::PROGRAMS })?;
-    let finished = rig.run(&Job { name: job, filter, ..Job::default() }, print)?;
+    let finished = rig.run(&self::job(job, filter), print)?;
     println!(
         "{} passed, {} failed, {:.1} s",
         finished.cases_passed,

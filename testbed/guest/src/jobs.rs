@@ -20,6 +20,7 @@ mod bench_sriov;
 mod demo;
 mod device_plugin;
 mod host_device;
+mod no_iommu;
 mod reconcile;
 mod smoke;
 mod sriov;
@@ -33,6 +34,7 @@ const JOBS: &[(&str, Job)] = &[
     ("demo", demo::run),
     ("device-plugin", device_plugin::run),
     ("host-device", host_device::run),
+    ("no-iommu", no_iommu::run),
     ("reconcile", reconcile::run),
     ("smoke", smoke::run),
     ("sriov", sriov::run),
