@@ -44,7 +44,7 @@ pub enum Role {
     Pf {
         /// `sriov_totalvfs`: the most VFs the hardware can have.
         total_vfs: u32,
-        /// `sriov_numvfs`: the VFs that are enabled now.
+        /// The VFs that are there now: its `virtfnN` links.
         num_vfs: u32,
     },
     /// It is a VF.

@@ -196,8 +196,11 @@ impl Sysfs {
                 Role::Vf { pf, index }
             }
             None => match attributes.number("sriov_totalvfs")? {
+                // Not by `sriov_numvfs`: to read it waits for the function's lock (`sriov_numvfs_show`, drivers/pci/iov.c of
+                // Linux 6.12), which whoever makes or removes VFs has for as long as that takes.
                 Some(total_vfs) => {
-                    Role::Pf { total_vfs, num_vfs: attributes.number("sriov_numvfs")?.unwrap_or(0) }
+                    let count = u32::try_from(self.vfs(address)?.len()).unwrap_or(u32::MAX);
+                    Role::Pf { total_vfs, num_vfs: count }
                 }
                 None => Role::Plain,
             },

@@ -94,16 +94,10 @@ pub(super) fn scan_with(roots: &Roots, needs: &Needs<'_>, mut kernel: Kernel) ->
         let links = kernel.default_links()?;
         routes::carriers(roots, &links).map_err(|(path, source)| Error::Routes { path, source })?
     };
-    let mut reader = Reader { sysfs: &roots.sysfs, vfs: HashMap::new() };
+    let reader = Reader { sysfs: &roots.sysfs, vfs: HashMap::new() };
     let mut devices = Vec::new();
     let mut odd = Vec::new();
-    for address in roots.sysfs.addresses()? {
-        match reader.read(address) {
-            Ok(Some(function)) => devices.push(Device::new(function, None)),
-            Ok(None) => {}
-            Err(source) => odd.push(Unread { id: DeviceId::Function(address), source }),
-        }
-    }
+    reader.read_all(&mut devices, &mut odd)?;
     if needs.subfunctions {
         subfunctions(&roots.sysfs, &mut devices, &mut odd);
     }
@@ -158,6 +152,31 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Every function that a pool could ask for, those included that came while the others were read.
+    fn read_all(mut self, devices: &mut Vec<Device>, odd: &mut Vec<Unread>) -> Result<(), pci::Error> {
+        let listed = self.sysfs.addresses()?;
+        self.read_each(&listed, devices, odd);
+        let mut later = self.sysfs.addresses()?;
+        later.retain(|address| listed.binary_search(address).is_err());
+        if !later.is_empty() {
+            // Their PFs have more VFs than they had.
+            self.vfs.clear();
+            self.read_each(&later, devices, odd);
+            devices.sort_by_key(|device| device.function.address);
+        }
+        Ok(())
+    }
+
+    fn read_each(&mut self, addresses: &[PciAddress], devices: &mut Vec<Device>, odd: &mut Vec<Unread>) {
+        for address in addresses {
+            match self.read(*address) {
+                Ok(Some(function)) => devices.push(Device::new(function, None)),
+                Ok(None) => {}
+                Err(source) => odd.push(Unread { id: DeviceId::Function(*address), source }),
+            }
+        }
+    }
+
     /// A function that a pool could ask for, read whole.
     fn read(&mut self, address: PciAddress) -> Result<Option<Function>, pci::Error> {
         if Kind::of_class(self.sysfs.class(address)?).is_none() {

@@ -60,6 +60,15 @@ fn a_numa_node_that_cannot_be_told_is_none() {
 }
 
 #[test]
+fn the_vfs_of_a_pf_are_counted_without_its_lock() {
+    let (_root, sysfs) = tree();
+    let pf = address("0000:21:00.0");
+    // A read of it waits until all VFs are made, or all are gone.
+    fs::remove_file(sysfs.function_dir(pf).join("sriov_numvfs")).unwrap();
+    assert_eq!(sysfs.function(pf).unwrap().role, Role::Pf { total_vfs: 7, num_vfs: 2 });
+}
+
+#[test]
 fn class_alone_is_the_functions_class() {
     let (_root, sysfs) = tree();
     let pf = address("0000:21:00.0");

@@ -90,6 +90,25 @@ fn a_second_look_sees_the_new_driver_and_the_gone_function() {
     assert!(matches!(reread(&sysfs, vf), Err(pci::Error::Missing { .. })));
 }
 
+#[test]
+fn a_function_that_comes_while_others_are_read_is_in_the_scan() {
+    let tree = Tree::generated(1, 2);
+    let first = tree.existing("0000:00:00.0").dir().join("vendor");
+    std::fs::remove_file(&first).unwrap();
+    nix::unistd::mkfifo(&first, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let scanned = std::thread::scope(|scope| {
+        let scan = scope.spawn(|| scanned(&tree));
+        // Opened as soon as somebody reads.
+        let mut reading = std::fs::OpenOptions::new().write(true).open(&first).unwrap();
+        tree.vf("0000:01:01.0", "0000:00:00.0");
+        std::io::Write::write_all(&mut reading, b"0x8086\n").unwrap();
+        drop(reading);
+        scan.join().unwrap()
+    });
+    let ids: Vec<_> = scanned.devices().iter().map(|device| device.id().to_string()).collect();
+    assert_eq!(ids, ["0000:00:00.0", "0000:01:00.0", "0000:01:00.1", "0000:01:01.0"]);
+}
+
 /// Everything that can be asked for.
 fn all(tree: &Tree) -> Snapshot {
     let needs = Needs {
