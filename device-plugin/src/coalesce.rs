@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 /// A machine under load takes long for everything; it is not to be late beside.
 const LONGEST_REST: Duration = Duration::from_millis(100);
+/// A look that begins within this time of the one before is one of many, and rested after. What follows one that came alone
+/// is often the rest of the same change: a driver is taken away, and then another bound.
+const MANY: Duration = Duration::from_millis(250);
 
 /// What was said since the last look, as points in time.
 #[derive(Clone, Debug)]
@@ -15,6 +18,8 @@ pub(crate) struct Coalescer {
     longest: Duration,
     said: Option<Said>,
     not_before: Option<Instant>,
+    /// When the last look was over.
+    over: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +31,7 @@ struct Said {
 impl Coalescer {
     /// A look is due when nothing was said for `quiet`, and at the latest `longest` after the first thing that was said.
     pub(crate) fn new(quiet: Duration, longest: Duration) -> Self {
-        Self { quiet, longest, said: None, not_before: None }
+        Self { quiet, longest, said: None, not_before: None, over: None }
     }
 
     /// Something was said.
@@ -49,14 +54,16 @@ impl Coalescer {
         }
     }
 
-    /// The look begins: what is said from now on is for the next one.
+    /// The look begins: what is said from now on is for the next one, which may be due when this one is over.
     pub(crate) fn begin(&mut self) {
         self.said = None;
     }
 
-    /// The look is over, and the next one leaves as much time to others as it `took`, within limits.
+    /// The look is over. Where it followed another the next one leaves as much time to others as it `took`, within limits.
     pub(crate) fn rest(&mut self, now: Instant, took: Duration) {
-        self.not_before = Some(now + took.min(LONGEST_REST));
+        let one_of_many = self.over.is_some_and(|over| now < over + MANY + took);
+        self.not_before = one_of_many.then(|| now + took.min(LONGEST_REST));
+        self.over = Some(now);
     }
 }
 
@@ -93,13 +100,21 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_followed_by_a_rest() {
+    fn a_look_that_follows_another_is_followed_by_a_rest() {
         let (start, mut changes) = (Instant::now(), Coalescer::new(QUIET, LONGEST));
+        changes.rest(start - Duration::from_millis(200), Duration::from_millis(70));
+        changes.note(start);
+        assert_eq!(changes.due(), Some(after(start, 50)), "the first came alone");
+        changes.begin();
         changes.rest(start, Duration::from_millis(70));
         assert_eq!(changes.due(), None);
         changes.note(start);
         assert_eq!(changes.due(), Some(after(start, 70)), "quiet after 50, but not before the rest is over");
         changes.rest(start, Duration::from_secs(4));
         assert_eq!(changes.due(), Some(after(start, 100)));
+        changes.begin();
+        changes.rest(after(start, 400), Duration::from_millis(70));
+        changes.note(after(start, 400));
+        assert_eq!(changes.due(), Some(after(start, 450)), "it was quiet for a while");
     }
 }

@@ -34,7 +34,7 @@ pub use ifname::{IfName, LinkName, ParseIfNameError, ParseLinkNameError};
 pub use link::{Link, LinkChange};
 pub use mac::{MacAddr, ParseMacError};
 pub use netns::{Netns, NetnsError, NetnsId};
-pub use news::{News, Said};
+pub use news::News;
 pub use route::{Route, RouteScope};
 pub use saved::SavedNetwork;
 pub use socket::Netlink;

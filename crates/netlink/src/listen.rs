@@ -41,7 +41,7 @@ impl Listener {
         Self::with_room(protocol, groups, Self::ROOM)
     }
 
-    fn with_room(protocol: SockProtocol, groups: u32, room: usize) -> Result<Self, Error> {
+    pub(crate) fn with_room(protocol: SockProtocol, groups: u32, room: usize) -> Result<Self, Error> {
         let failed = |errno: Errno| Error::Socket(errno.into());
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol).map_err(failed)?;

@@ -1,5 +1,5 @@
 //! What rtnetlink says unasked of links and default routes, for whoever waits for many things at once.
-//! It must not say what changed: whoever waits looks again.
+//! It must not read anything but what was said: to ask about a link may take as long as somebody else is busy with one.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
@@ -13,20 +13,15 @@ const RTMGRP_LINK: u32 = 1;
 const RTMGRP_IPV4_ROUTE: u32 = 0x40;
 const RTMGRP_IPV6_ROUTE: u32 = 0x400;
 const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 /// `struct nlmsghdr`.
 const HEADER_LEN: usize = 16;
-
-/// What was said, taken together.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Said {
-    /// Of links: they came, went, changed, or have a carrier or none.
-    pub links: bool,
-    /// Of default routes, of any table.
-    pub default_routes: bool,
-}
+/// `struct ifinfomsg`, whose flags are its third number.
+const LINK_LEN: usize = 16;
+const IFLA_IFNAME: u16 = 3;
+/// include/uapi/linux/if.h; set where the link is up and has a carrier (`dev_get_flags`, net/core/dev.c).
+const IFF_LOWER_UP: u32 = 1 << 16;
 
 /// A subscription in the network namespace in which it was opened.
 #[derive(Debug)]
@@ -39,35 +34,48 @@ impl News {
         Listener::open(SockProtocol::NetlinkRoute, groups).map(Self)
     }
 
-    /// Takes in all that was said so far.
-    pub fn drain(&mut self) -> Result<Said, Error> {
-        let mut said = Said::default();
+    /// Takes in all that was said so far. Whether a default route of any table came or went, or `matters` was true of a link's
+    /// name and whether it is up with a carrier, or something was lost.
+    pub fn drain(&mut self, mut matters: impl FnMut(&str, bool) -> bool) -> Result<bool, Error> {
+        let mut any = false;
         loop {
             match self.0.hear()? {
-                Heard::Message(bytes) => said.take(bytes),
-                Heard::Lost => said = Said { links: true, default_routes: true },
-                Heard::Nothing => return Ok(said),
+                Heard::Message(bytes) => any |= is_news(bytes, &mut matters),
+                Heard::Lost => any = true,
+                Heard::Nothing => return Ok(any),
             }
         }
     }
 }
 
-impl Said {
-    /// Looks at every message of a datagram.
-    fn take(&mut self, mut datagram: &[u8]) {
-        while let Some((header, rest)) = datagram.split_at_checked(HEADER_LEN) {
-            let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
-            let kind = u16::from_ne_bytes([header[4], header[5]]);
-            match kind {
-                RTM_NEWLINK | RTM_DELLINK => self.links = true,
-                // `rtm_dst_len`, the second byte of `struct rtmsg`.
-                RTM_NEWROUTE | RTM_DELROUTE => self.default_routes |= rest.get(1) == Some(&0),
-                _ => {}
-            }
-            let length = usize::try_from(length).unwrap_or(usize::MAX).max(HEADER_LEN);
-            datagram = datagram.get(length.saturating_add(3) & !3..).unwrap_or_default();
-        }
+/// Looks at every message of a datagram.
+fn is_news(mut datagram: &[u8], matters: &mut impl FnMut(&str, bool) -> bool) -> bool {
+    let mut any = false;
+    while let Some((header, rest)) = datagram.split_at_checked(HEADER_LEN) {
+        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
+        let kind = u16::from_ne_bytes([header[4], header[5]]);
+        any |= match kind {
+            RTM_NEWLINK => link(rest).is_some_and(|(name, carrier)| matters(name, carrier)),
+            // `rtm_dst_len`, the second byte of `struct rtmsg`.
+            RTM_NEWROUTE | RTM_DELROUTE => rest.get(1) == Some(&0),
+            _ => false,
+        };
+        let length = usize::try_from(length).unwrap_or(usize::MAX).max(HEADER_LEN);
+        datagram = datagram.get(length.saturating_add(3) & !3..).unwrap_or_default();
     }
+    any
+}
+
+/// A link's name, which is the first of its attributes (`rtnl_fill_ifinfo`, net/core/rtnetlink.c), and whether it is up with a
+/// carrier.
+fn link(message: &[u8]) -> Option<(&str, bool)> {
+    let (link, attributes) = message.split_at_checked(LINK_LEN)?;
+    let flags = u32::from_ne_bytes(*link.get(8..12)?.first_chunk()?);
+    let (head, rest) = attributes.split_at_checked(4)?;
+    let (length, kind) = (u16::from_ne_bytes([head[0], head[1]]), u16::from_ne_bytes([head[2], head[3]]));
+    let name = rest.get(..usize::from(length).checked_sub(4)?).filter(|_| kind == IFLA_IFNAME)?;
+    let name = std::str::from_utf8(name).ok()?.trim_end_matches('\0');
+    Some((name, flags & IFF_LOWER_UP != 0))
 }
 
 impl AsFd for News {
@@ -93,26 +101,67 @@ mod tests {
         bytes
     }
 
-    fn said(datagram: &[u8]) -> Said {
-        let mut said = Said::default();
-        said.take(datagram);
-        said
+    /// A link as the kernel describes it, up with a carrier or not.
+    fn link(name: &str, carrier: bool) -> Vec<u8> {
+        let flags: u32 = if carrier { 1 << 16 | 1 } else { 1 };
+        let name = [name.as_bytes(), &[0]].concat();
+        let length = u16::try_from(4 + name.len()).unwrap();
+        let head = [&[0; 8][..], &flags.to_ne_bytes(), &[0; 4], &length.to_ne_bytes(), &3u16.to_ne_bytes()];
+        message(RTM_NEWLINK, &[&head.concat()[..], &name].concat())
+    }
+
+    /// Whether it is news to somebody who knows `ens1f0` to have a carrier; and the links that were told of.
+    fn news(datagram: &[u8]) -> (bool, Vec<String>) {
+        let mut told = Vec::new();
+        let any = is_news(datagram, &mut |name, carrier| {
+            told.push(name.to_owned());
+            name == "ens1f0" && !carrier
+        });
+        (any, told)
+    }
+
+    fn route(length: u8) -> Vec<u8> {
+        message(RTM_NEWROUTE, &[2, length, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0])
     }
 
     #[test]
-    fn links_and_default_routes_in_one_datagram() {
-        let route = |length: u8| message(RTM_NEWROUTE, &[2, length, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]);
-        assert_eq!(said(&message(RTM_NEWLINK, &[0; 17])), Said { links: true, default_routes: false });
-        assert_eq!(said(&route(24)), Said::default());
-        assert_eq!(said(&route(0)), Said { links: false, default_routes: true });
-        let all = [route(24), message(RTM_DELLINK, &[0; 5]), route(0)].concat();
-        assert_eq!(said(&all), Said { links: true, default_routes: true });
+    fn carriers_and_default_routes_in_one_datagram() {
+        assert_eq!(news(&link("ens1f0", true)), (false, vec!["ens1f0".to_owned()]));
+        assert!(news(&link("ens1f0", false)).0);
+        assert!(!news(&link("veth0", false)).0);
+        assert!(!news(&route(24)).0);
+        assert!(news(&route(0)).0);
+        let all = [route(24), link("veth0", true), route(0), link("ens1f0", true)].concat();
+        assert_eq!(news(&all), (true, vec!["veth0".to_owned(), "ens1f0".to_owned()]));
     }
 
     #[test]
     fn nonsense_is_nothing() {
-        for bytes in [&[][..], &[0; 15], &[0; 16], &[255; 40]] {
-            assert_eq!(said(bytes), Said::default());
+        let whole = link("ens1f0", false);
+        let heads = (0..whole.len()).map(|end| &whole[..end]);
+        for bytes in [&[][..], &[0; 15], &[0; 16], &[255; 40]].into_iter().chain(heads) {
+            assert!(bytes.len() > 38 || !news(bytes).0, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn the_kernel_says_it_of_a_link_of_its_own() {
+        use nix::sched::{CloneFlags, unshare};
+        use std::process::Command;
+        let ip = |args: &str| {
+            assert!(Command::new("ip").args(args.split(' ')).status().unwrap().success(), "{args}");
+        };
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        ip("link add v0 type veth peer name v1");
+        ip("link set v0 up");
+        let mut news = News::open().unwrap();
+        ip("link set v1 up");
+        let mut told = Vec::new();
+        let any = news.drain(|name, carrier| {
+            told.push((name.to_owned(), carrier));
+            false
+        });
+        assert!(!any.unwrap());
+        assert_eq!(told.iter().rfind(|(name, _)| name == "v0"), Some(&("v0".to_owned(), true)), "{told:?}");
     }
 }

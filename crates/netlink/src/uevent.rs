@@ -44,6 +44,12 @@ impl Uevents {
         Listener::open(SockProtocol::NetlinkKObjectUEvent, KERNEL).map(Self)
     }
 
+    /// As [`Self::open`], with room for less.
+    #[cfg(test)]
+    fn with_room(room: usize) -> Result<Self, Error> {
+        Listener::with_room(SockProtocol::NetlinkKObjectUEvent, KERNEL, room).map(Self)
+    }
+
     /// Takes in all that was said so far. Whether `matters` was true of any of it, or something was lost.
     pub fn drain(&mut self, mut matters: impl FnMut(Uevent<'_>) -> bool) -> Result<bool, Error> {
         let mut any = false;
