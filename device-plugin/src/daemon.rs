@@ -13,7 +13,7 @@ use crate::control;
 use crate::device_info::cdi::Cdi;
 use crate::device_info::{CdiError, Host};
 use crate::explain;
-use crate::inventory;
+use crate::inventory::{self, Cause};
 use crate::kubelet::{self, Folder};
 use crate::metrics::Metrics;
 use crate::pool::Grants;
@@ -30,7 +30,7 @@ mod world;
 use fronts::Fronts;
 pub use scan::{Shown, pools_of};
 use signals::Signals;
-use world::World;
+use world::{Stir, World};
 
 /// What ends the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -101,9 +101,11 @@ pub async fn run(options: &Options) -> Result<(), Error> {
     let (shown, pools) = watch::channel(Vec::new());
     let answers = answers::serve(options, sources.clone(), pools, metrics.clone());
     let starting = async {
-        let reconciler = left_behind::reconciler(options, &metrics).await;
-        let (grants, unclean) = (host.grants.clone(), reconciler.unclean());
-        let world = World::new(options, sources, grants, unclean, metrics.clone()).await?;
+        let mut reconciler = left_behind::reconciler(options, host.grants.clone(), &metrics);
+        let world =
+            World::new(options, sources, host.grants.clone(), &mut reconciler, metrics.clone()).await?;
+        // What came home between its look and ours was no change to ours.
+        reconciler.wake();
         Ok::<_, Error>((reconciler, world))
     };
     let (reconciler, mut world) = tokio::select! {
@@ -134,8 +136,18 @@ pub async fn run(options: &Options) -> Result<(), Error> {
                 tracing::error!("{error}; it is opened again when something changes");
                 continue;
             }
+            () = reconciler.lags() => {
+                if let Some(error) = fronts.remind(world.pools()) {
+                    tracing::error!("{error}");
+                }
+                continue;
+            }
             stir = world.stirred() => stir,
         };
+        if stir == Stir::Node(Cause::Event) {
+            // A link that comes home may be no change to the pools.
+            reconciler.wake();
+        }
         let changed = tokio::select! {
             name = signals.next() => break name,
             changed = world.look(stir) => changed,

@@ -8,8 +8,8 @@ use std::time::Instant;
 use pci::Sysfs;
 
 use crate::config::Resource;
-use crate::inventory::{self, Device, Kind};
-use crate::pool::{Grants, Pool, Unfit};
+use crate::inventory::{self, Device, DeviceId, Kind};
+use crate::pool::{Grants, Ill, Pool, Unfit};
 
 pub mod cdi;
 mod env;
@@ -107,13 +107,18 @@ impl Host {
         Ok(grant)
     }
 
-    /// Notes that devices that were prepared are held from now on; writes their device-info files, and what has changed of them in the CDI specification;
+    /// Notes that devices that were prepared are held from now on, where none of them has turned out unclean since its pool was
+    /// made; writes their device-info files, and what has changed of them in the CDI specification;
     /// then how a runtime finds them there.
     pub fn publish(&self, pool: &Pool, grant: &Grant) -> Result<Option<Names>, Error> {
         let config = &pool.config;
-        for (device, _) in &grant.devices {
-            self.grants.note(device.id(), config.resource.to_string(), Instant::now());
-        }
+        let devices: Vec<DeviceId> = grant.devices.iter().map(|(device, _)| device.id()).collect();
+        self.grants.give(&devices, &config.resource.to_string(), Instant::now()).map_err(
+            |(device, why)| {
+                let pool = config.resource.name().to_owned();
+                Unfit::Ill { device: device.to_string(), pool, ill: Ill::Unclean(why) }
+            },
+        )?;
         if config.kind == Kind::Network {
             for (device, _) in &grant.devices {
                 file::write(&self.devinfo, &config.resource, device, pool.extras(device))?;

@@ -19,6 +19,9 @@ pub use pod_resources::Error as PodResourcesError;
 /// How long the kubelet may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long where somebody waits for the first list, and its checkpoint tells as much.
+const SOON: Duration = Duration::from_millis(100);
+
 /// Where the kubelet tells what it gave to whom.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sources {
@@ -86,7 +89,26 @@ pub struct Agreed {
 /// Asks the kubelet and reads its checkpoint. A kubelet answers before it has heard of its pods, and then names only some or
 /// none; what it had given is in its checkpoint until it knows better. Where one cannot be read, the other counts.
 pub async fn agreed(sources: &Sources) -> Result<Agreed, Error> {
-    let listed = pod_resources::list(&sources.socket, PATIENCE).await;
+    agreed_within(sources, PATIENCE).await
+}
+
+/// As [`agreed`], for the first list. A kubelet that is silent is not waited for where that could free nothing that is held:
+/// its checkpoint has every device that a pod holds, and some of pods that are over; and where it has none, though its folder
+/// is there, no device of any plugin was ever given.
+pub async fn agreed_soon(sources: &Sources) -> Result<Agreed, Error> {
+    let checkpoint = &sources.checkpoint;
+    let never = !checkpoint.exists() && checkpoint.parent().is_some_and(Path::is_dir);
+    let patience = if never || noted(sources).is_some() { SOON } else { PATIENCE };
+    agreed_within(sources, patience).await
+}
+
+/// What its checkpoint says, at once: all that is held, and what was held by pods that are over.
+pub fn noted(sources: &Sources) -> Option<Held> {
+    checkpoint::read(&sources.checkpoint).ok()
+}
+
+async fn agreed_within(sources: &Sources, patience: Duration) -> Result<Agreed, Error> {
+    let listed = pod_resources::list(&sources.socket, patience).await;
     match (listed, checkpoint::read(&sources.checkpoint)) {
         (Ok(listed), Ok(noted)) => Ok(listed.with(noted)),
         (Ok(held), Err(_)) | (Err(_), Ok(held)) => Ok(Agreed { held, lags: false }),

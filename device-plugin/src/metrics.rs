@@ -153,8 +153,8 @@ impl Metrics {
     }
 
     /// A look at the node has not ended for so long; `None` where it has.
-    pub fn hangs(&self, since: Option<Duration>) {
-        self.status().hangs(since);
+    pub fn hangs(&self, what: &'static str, since: Option<Duration>) {
+        self.status().hangs(what, since);
     }
 
     /// Whether the daemon can do its work at all, and if not why.

@@ -2,10 +2,11 @@
 //! It must not hold the pod's side.
 
 use netlink::{Link, Netlink, Netns};
-use pci::{PciAddress, Sysfs};
+use pci::{Function, PciAddress, Sysfs, VfIndex};
 
 use crate::error::Error;
 use crate::paths::Paths;
+use crate::record::Record;
 
 /// The node as a plugin sees it.
 pub struct Host {
@@ -32,6 +33,17 @@ impl Host {
     /// The node on which this process runs, in the network namespace of this process.
     pub fn open(paths: &Paths) -> Result<Self, Error> {
         Ok(Self { sysfs: Sysfs::new(&paths.sysfs), netns: Netns::current()?, netlink: Netlink::open()? })
+    }
+
+    /// The function of a record; `None` where it is not on this node any more, or the record has none. Its number comes from the
+    /// record: to look it up is to read all of its PF's links.
+    pub(crate) fn function(&self, record: &Record) -> Result<Option<Function>, Error> {
+        let Some(address) = record.function else { return Ok(None) };
+        let index = VfIndex::new(record.pf.map_or(0, |pf| pf.vf));
+        match self.sysfs.function_with(address, |_| Ok(Some(index))) {
+            Err(pci::Error::Missing { .. }) => Ok(None),
+            function => Ok(Some(function?)),
+        }
     }
 
     /// The link through which the PF's VFs are set. A PF in switchdev mode has its VFs' representors beside its own

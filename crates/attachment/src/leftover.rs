@@ -16,7 +16,7 @@ use crate::host::{Device, Host};
 use crate::lease;
 use crate::lost::lost;
 use crate::record::{LinkBefore, Record, Sandbox, Undo};
-use crate::restore::{Restored, restore};
+use crate::restore::{Restored, restore_within};
 use crate::returning;
 use crate::store::Store;
 
@@ -29,6 +29,8 @@ pub struct Leftover {
     pub record: Option<Record>,
     /// The device is claimed by this: what the record says was done to it may not be undone yet.
     pub claimed: bool,
+    /// There is a record, and it cannot be read: what was done to the device is not known.
+    pub torn: bool,
     /// What became of the pod's network namespace.
     pub life: Life,
     /// Where the device is.
@@ -119,18 +121,20 @@ pub fn survey(store: &Store, host: &mut Host) -> Result<(Vec<Leftover>, Vec<Erro
 }
 
 /// Puts the device of `leftover` back, where nobody is busy with it and `judge` still says so of what is found under the
-/// device's lock. Past every error; the record stays where something could not be put back.
+/// device's lock. Past every error; the record stays where something could not be put back. Who speaks to the PF at this moment
+/// is waited for no longer than `patience`.
 pub fn undo(
     store: &Store,
     host: &mut Host,
     leftover: &Leftover,
+    patience: Duration,
     judge: impl Fn(&Leftover) -> bool,
 ) -> Result<Undone, Error> {
     let Some(_lock) = store.try_lock(&leftover.device)? else { return Ok(Undone::Busy) };
     let owner = leftover.record.as_ref().map(|record| &record.owner);
     let Some(now) = again(store, host, leftover)?.filter(judge) else { return Ok(Undone::Changed) };
     let Restored { errors, notices, .. } = match now.record.as_ref().filter(|_| now.claimed) {
-        Some(record) => restore(host, Some(store), record),
+        Some(record) => restore_within(host, Some(store), record, patience),
         None => Restored::default(),
     };
     if let Some(error) = Error::all(errors) {
@@ -180,23 +184,24 @@ fn again(store: &Store, host: &mut Host, leftover: &Leftover) -> Result<Option<L
 fn alone(store: &Store, host: &Host, device: &str) -> Result<Option<Leftover>, Error> {
     let Some(claim) = store.claim(device)? else { return Ok(None) };
     let loaded = claim.owner.as_ref().map(|owner| store.load(owner)).transpose();
-    let record = match loaded {
+    let (record, torn) = match loaded {
         // What cannot be read cannot be undone.
-        Err(Error::Corrupt { .. }) => None,
-        loaded => loaded?.flatten(),
+        Err(Error::Corrupt { .. }) => (None, true),
+        loaded => (loaded?.flatten(), false),
     };
     if record.is_some_and(|record| record.device == device) {
         return Ok(None);
     }
     let life = Life::of(&Sandbox::unknown(claim.netns.as_deref()), host);
-    Ok(Some(Leftover { device: device.to_owned(), record: None, claimed: true, life, place: Place::Untold }))
+    let (device, place) = (device.to_owned(), Place::Untold);
+    Ok(Some(Leftover { device, record: None, claimed: true, torn, life, place }))
 }
 
 impl Leftover {
     fn of(host: &mut Host, record: Record, claimed: bool) -> Self {
         let place = Place::of(host, &record).unwrap_or(Place::Untold);
         let life = Life::of(&record.sandbox, host);
-        Self { device: record.device.clone(), record: Some(record), claimed, life, place }
+        Self { device: record.device.clone(), record: Some(record), claimed, torn: false, life, place }
     }
 }
 
@@ -238,11 +243,8 @@ impl Place {
             Undo::Link(before) => Some(before),
             _ => None,
         });
-        if let Some(function) = record.function {
-            let function = match host.sysfs.function(function) {
-                Err(pci::Error::Missing { .. }) => return Ok(Self::Absent),
-                function => function?,
-            };
+        if record.function.is_some() {
+            let Some(function) = host.function(record)? else { return Ok(Self::Absent) };
             if moved.is_none() || function.driver.is_none() || function.is_userspace_bound() {
                 return Ok(Self::Linkless);
             }

@@ -1,6 +1,8 @@
 //! The undo of an attachment, replayed from its record: what DEL, a failed ADD and the recovery after a crash all do.
 //! It must not stop at the first error, and it never reaches for what the record does not name.
 
+use std::time::Duration;
+
 use netlink::{IfName, Link, LinkChange, Vf, VfAttribute};
 
 use crate::driver;
@@ -32,20 +34,29 @@ impl Restored {
 
 /// Puts back all that the record names, from its end, past every error.
 pub(crate) fn restore(host: &mut Host, store: Option<&Store>, record: &Record) -> Restored {
+    restore_within(host, store, record, Store::PATIENCE)
+}
+
+/// As [`restore`], waiting for whoever speaks to the PF for as long as `patience`.
+pub(crate) fn restore_within(
+    host: &mut Host,
+    store: Option<&Store>,
+    record: &Record,
+    patience: Duration,
+) -> Restored {
     let mut restored = Restored::default();
-    if let Some(function) = record.function
-        && matches!(host.sysfs.function(function), Err(pci::Error::Missing { .. }))
-    {
+    if record.function.is_some() && matches!(host.function(record), Ok(None)) {
         restored.gone = true;
         return restored;
     }
     // The move is the last step of every plan, so that the link is home before anything else is put back on it.
     let mut home = None;
     let (mut at_pf, mut pf_stuck) = (None, false);
+    let mut port = None;
     for undo in record.undo.iter().rev() {
         match (undo, record.pf, store) {
             (Undo::Vf(_) | Undo::Mac(_), Some(pf), Some(store)) if at_pf.is_none() && !pf_stuck => {
-                match store.lock_pf(pf) {
+                match store.lock_within(&pf.address.to_string(), patience) {
                     Ok(lock) => at_pf = Some(lock),
                     // Who holds it that long has stopped; what the pod had must not wait for that, nor again for the next.
                     Err(error) => {
@@ -55,7 +66,10 @@ pub(crate) fn restore(host: &mut Host, store: Option<&Store>, record: &Record) -
                 }
             }
             (Undo::Vf(_) | Undo::Mac(_), ..) => {}
-            _ => at_pf = None,
+            _ => {
+                at_pf = None;
+                port = None;
+            }
         }
         let done = match undo {
             Undo::Link(before) => match returning::bring_home(host, record, before, &mut restored) {
@@ -78,8 +92,11 @@ pub(crate) fn restore(host: &mut Host, store: Option<&Store>, record: &Record) -
                 }
                 Ok(())
             }
-            Undo::Vf(before) => record.pf.map_or(Ok(()), |pf| restore_vf(host, pf, before)),
-            Undo::Mac(before) => mac::restore(host, record.pf, home.as_ref(), before),
+            Undo::Vf(before) => record.pf.map_or(Ok(()), |pf| restore_vf(host, pf, before, &mut port)),
+            Undo::Mac(before) => {
+                port = None;
+                mac::restore(host, record.pf, home.as_ref(), before)
+            }
             Undo::Network(saved) => {
                 let lost = home.as_ref().map(|link| host.netlink.restore_network(link.index, saved));
                 for (what, source) in lost.into_iter().flatten() {
@@ -119,9 +136,20 @@ fn enslave(host: &mut Host, link: &Link, master: &IfName, restored: &mut Restore
     host.netlink.change_link(link.index, "set master", &change).map_err(not_back)
 }
 
-fn restore_vf(host: &mut Host, pf: Pf, before: &VfAttribute) -> Result<(), Error> {
-    let link = host.pf_link(pf.address)?;
-    if has(&host.netlink.vf(link.index, pf.vf)?, before) {
+/// The link of a PF, and one of its VFs as the PF showed it last; nothing where that is not known, or may not be so any more.
+type Port = Option<(Link, Vf)>;
+
+/// To ask the PF is to be told of all its VFs: it is asked anew only once something was set.
+fn restore_vf(host: &mut Host, pf: Pf, before: &VfAttribute, port: &mut Port) -> Result<(), Error> {
+    let (link, shown) = if let Some(known) = port.take() {
+        known
+    } else {
+        let link = host.pf_link(pf.address)?;
+        let shown = host.netlink.vf(link.index, pf.vf)?;
+        (link, shown)
+    };
+    if has(&shown, before) {
+        *port = Some((link, shown));
         return Ok(());
     }
     match host.netlink.set_vf(link.index, pf.vf, before) {

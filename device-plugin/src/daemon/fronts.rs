@@ -69,20 +69,20 @@ impl Fronts {
             }
         }
         if hearing.lags() {
-            errors.extend(self.remind(pools).err());
+            errors.extend(self.remind(pools));
         }
         errors
     }
 
     /// Sends a list that the kubelet has already, and has it write its checkpoint with that: else a pod that is over would
     /// stay there until the node's next allocation. Where no pool is shown, one without a device is.
-    fn remind(&mut self, pools: &[Arc<Pool>]) -> Result<(), Error> {
+    pub(super) fn remind(&mut self, pools: &[Arc<Pool>]) -> Option<Error> {
         match (self.open.values().next(), pools.first()) {
             (Some(front), _) => front.send_modify(|_| {}),
-            (None, Some(pool)) => self.open(pool.clone())?,
+            (None, Some(pool)) => return self.open(pool.clone()).err(),
             (None, None) => {}
         }
-        Ok(())
+        None
     }
 
     fn open(&mut self, pool: Arc<Pool>) -> Result<(), Error> {

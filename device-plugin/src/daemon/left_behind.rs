@@ -4,10 +4,11 @@
 use crate::cli::Options;
 use crate::holdings::Sources;
 use crate::metrics::Metrics;
+use crate::pool::Grants;
 use crate::reconcile::{self, Handle, Setup};
 
-/// The reconciler, after its first look; an idle one where it is switched off.
-pub(super) async fn reconciler(options: &Options, metrics: &Metrics) -> Handle {
+/// The reconciler at its first look; an idle one where it is switched off.
+pub(super) fn reconciler(options: &Options, grants: Grants, metrics: &Metrics) -> Handle {
     if !options.reconcile {
         tracing::info!("--reconcile=false: what pods leave behind is left to the next ADD of the device");
         return Handle::idle();
@@ -17,9 +18,11 @@ pub(super) async fn reconciler(options: &Options, metrics: &Metrics) -> Handle {
         sysfs: options.sysfs_root.clone(),
         ipam: vec![options.cni_bin_dir.clone()],
         sources: sources(options),
+        grants,
         interval: options.reconcile_interval,
+        limit: options.look_timeout,
     };
-    reconcile::start(setup, metrics.clone()).await
+    reconcile::start(setup, metrics.clone())
 }
 
 /// Where the kubelet tells who holds what.

@@ -10,11 +10,11 @@ use tokio::task::JoinHandle;
 
 use crate::cli::Options;
 use crate::config::{Config, PoolConfig, Watched};
-use crate::holdings::{self, Sources};
+use crate::holdings::{self, Agreed, Sources};
 use crate::inventory::{self, Cause, Scan, Snapshot, Watch};
 use crate::metrics::Metrics;
 use crate::pool::{Grants, Hearing, Pool, Scene, Why};
-use crate::reconcile::Unclean;
+use crate::reconcile::{Handle, Unclean};
 
 use super::scan::{look, roots};
 use super::{Error, log};
@@ -24,6 +24,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How soon the first time that its checkpoint lags behind: it writes that anew at our next list.
 const UP_TO_DATE: Duration = Duration::from_millis(200);
+
+/// What is looked at, for whoever is told that a look hangs.
+const LOOKED_AT: &str = "the node";
 
 /// Everything that the pools follow from, and the pools.
 pub(super) struct World {
@@ -38,6 +41,8 @@ pub(super) struct World {
     generation: u64,
     snapshot: Snapshot,
     hearing: Hearing,
+    /// Whether the kubelet's accounts lagged behind when the pools were made.
+    lagged: bool,
     /// When to ask the kubelet again.
     again: Option<tokio::time::Instant>,
     pools: Vec<Arc<Pool>>,
@@ -67,7 +72,7 @@ impl World {
         options: &Options,
         sources: Sources,
         grants: Grants,
-        unclean: watch::Receiver<Unclean>,
+        reconciler: &mut Handle,
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let options = Arc::new(options.clone());
@@ -75,26 +80,32 @@ impl World {
         let config = servable(config.map_err(Error::Config)?, &file)?;
         // Before the first look, so that nothing falls between the two.
         let node = Watch::new(&roots(&options), options.rescan_interval);
-        let Scan { snapshot, odd } = first(&options, &config.pools, &metrics).await?;
+        let asked = Instant::now();
+        // What needs the same time is waited for at once.
+        let scan = first(&options, &config.pools, &metrics);
+        let (scan, answer, ()) = tokio::join!(scan, holdings::agreed_soon(&sources), reconciler.first());
+        let Scan { snapshot, odd } = scan?;
         log::scan(&snapshot, &odd);
         let mut world = Self {
             options,
             file,
             node,
             sources,
-            unclean,
+            unclean: reconciler.unclean(),
             metrics,
             pools_wanted: Arc::default(),
             generation: 0,
             snapshot,
             hearing: Hearing::new(grants),
+            lagged: false,
             again: None,
             pools: Vec::new(),
             empty: log::Emptiness::new(),
             late: None,
         };
         let wrong = world.adopt(config);
-        let pools = world.settle().await;
+        world.hear(answer, asked);
+        let pools = world.build(true);
         // Not before there are pools: who asks whether all are registered must not hear of none.
         world.metrics.configuration(world.generation, wrong);
         log::pools(&pools);
@@ -124,7 +135,7 @@ impl World {
             () = ended(&mut self.late) => {
                 tracing::info!("the look at the node that was late has ended");
                 self.late = None;
-                self.metrics.hangs(None);
+                self.metrics.hangs(LOOKED_AT, None);
                 Stir::Node(Cause::Clock)
             }
         }
@@ -186,7 +197,11 @@ impl World {
         let began = Instant::now();
         let known = (cause == Cause::Event).then(|| self.snapshot.clone());
         let mut looking = begin(&self.options, &self.pools_wanted, known);
-        let Ok(scan) = tokio::time::timeout(self.options.look_timeout, &mut looking).await else {
+        let in_time = tokio::select! {
+            in_time = tokio::time::timeout(self.options.look_timeout, &mut looking) => in_time,
+            never = self.node.listen() => match never {},
+        };
+        let Ok(scan) = in_time else {
             hangs(&self.options, &self.metrics);
             self.late = Some(looking);
             return false;
@@ -213,22 +228,44 @@ impl World {
     }
 
     /// Makes the pools from all that is known, and asks the kubelet before where that matters.
-    async fn settle(&mut self) -> Vec<(Arc<Pool>, Option<Why>)> {
+    async fn settle(&mut self) {
         let due = self.again.is_some_and(|again| again <= tokio::time::Instant::now());
         let unclean = self.unclean.borrow_and_update().clone();
         let scene = Scene { configs: &self.pools_wanted, snapshot: &self.snapshot, unclean: &unclean };
         let asks = due || self.hearing.must_ask(scene, &self.pools, Instant::now());
-        let lagged = self.hearing.lags();
         if asks {
-            ask(&mut self.hearing, &self.sources).await;
+            let asked = Instant::now();
+            let answer = tokio::select! {
+                answer = holdings::agreed(&self.sources) => answer,
+                never = self.node.listen() => match never {},
+            };
+            self.hear(answer, asked);
         }
+        self.build(asks);
+    }
+
+    fn hear(&mut self, answer: Result<Agreed, holdings::Error>, asked: Instant) {
+        match answer {
+            Ok(answer) => self.hearing.told(&answer, asked),
+            Err(error) if self.hearing.untold() => {
+                tracing::warn!("{error}; until then no device leaves its pool");
+            }
+            Err(error) => tracing::debug!("{error}"),
+        }
+    }
+
+    /// Makes the pools from all that is known.
+    fn build(&mut self, asked: bool) -> Vec<(Arc<Pool>, Option<Why>)> {
+        let unclean = self.unclean.borrow_and_update().clone();
+        let scene = Scene { configs: &self.pools_wanted, snapshot: &self.snapshot, unclean: &unclean };
         let built = self.hearing.settle(scene, &self.pools, Instant::now());
-        if asks || !self.hearing.waits() {
+        if asked || !self.hearing.waits() {
             // The kubelet is about to bring its accounts up to date where they lag for the first time.
-            let soon = if self.hearing.lags() && !lagged { UP_TO_DATE } else { ASK_AGAIN };
+            let soon = if self.hearing.lags() && !self.lagged { UP_TO_DATE } else { ASK_AGAIN };
             let soon = soon.min(self.options.rescan_interval);
             self.again = self.hearing.waits().then(|| tokio::time::Instant::now() + soon);
         }
+        self.lagged = self.hearing.lags();
         // One that has not changed stays the same: whoever has it can tell by its address.
         let same = |pool: Pool| {
             let known = self.pools.iter().find(|known| ***known == pool);
@@ -246,15 +283,6 @@ impl World {
     }
 }
 
-async fn ask(hearing: &mut Hearing, sources: &Sources) {
-    let asked = Instant::now();
-    match holdings::agreed(sources).await {
-        Ok(answer) => hearing.told(&answer, asked),
-        Err(error) if hearing.untold() => tracing::warn!("{error}; until then no device leaves its pool"),
-        Err(error) => tracing::debug!("{error}"),
-    }
-}
-
 /// The first look, without which there is nothing to go on with.
 async fn first(options: &Arc<Options>, pools: &[PoolConfig], metrics: &Metrics) -> Result<Scan, Error> {
     let began = Instant::now();
@@ -265,7 +293,7 @@ async fn first(options: &Arc<Options>, pools: &[PoolConfig], metrics: &Metrics) 
     } else {
         hangs(options, metrics);
         let scan = looking.await;
-        metrics.hangs(None);
+        metrics.hangs(LOOKED_AT, None);
         scan
     };
     metrics.scan_took(began.elapsed());
@@ -281,9 +309,9 @@ fn begin(options: &Arc<Options>, pools: &Arc<[PoolConfig]>, known: Option<Snapsh
 fn hangs(options: &Options, metrics: &Metrics) {
     let limit = options.look_timeout;
     tracing::error!(
-        "a look at the node has not ended after {limit:?}, and is waited for; until then the node counts as it was"
+        "a look at {LOOKED_AT} has not ended after {limit:?}, and is waited for; until then the node counts as it was"
     );
-    metrics.hangs(Some(limit));
+    metrics.hangs(LOOKED_AT, Some(limit));
 }
 
 /// Pending for ever where there is none.

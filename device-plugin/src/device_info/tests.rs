@@ -229,3 +229,18 @@ async fn a_kept_device_that_is_asked_for_raises_a_doubt() {
     host.prepare(&pool, &ids(&[VF])).unwrap_err();
     assert!(doubted().await);
 }
+
+#[test]
+fn what_turned_out_unclean_since_the_pool_was_made_is_refused_before_anything_is_written() {
+    let tree = node();
+    let (host, pool) = (host(&tree), pool(&tree, r#""selectors":{}"#));
+    let grant = host.prepare(&pool, &ids(&[VF])).unwrap();
+    let unclean = [(VF.parse().unwrap(), "its VLAN is 7".to_owned())];
+    host.grants.bar(unclean.into(), Instant::now());
+    let error = host.publish(&pool, &grant).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!("{VF}: pool \"ena-dpdk_1\" cannot give it now: not restored yet: its VLAN is 7")
+    );
+    assert!(!host.devinfo.exists());
+}

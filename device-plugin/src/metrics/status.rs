@@ -35,7 +35,8 @@ pub(super) struct Status {
     generation: u64,
     wrong: Option<String>,
     registrations: BTreeMap<String, (Epoch, Option<Registration>)>,
-    hangs: Option<Duration>,
+    /// What is looked at, and for how long, where that does not end.
+    hangs: BTreeMap<&'static str, Duration>,
 }
 
 /// Which front of a pool: a later one is greater.
@@ -88,13 +89,18 @@ impl Status {
         own && self.registrations.remove(&name).is_some()
     }
 
-    pub(super) fn hangs(&mut self, since: Option<Duration>) {
-        self.hangs = since;
+    pub(super) fn hangs(&mut self, what: &'static str, since: Option<Duration>) {
+        match since {
+            Some(since) => self.hangs.insert(what, since),
+            None => self.hangs.remove(what),
+        };
     }
 
     /// A daemon that cannot look at its node any more knows of no change.
     pub(super) fn trouble(&self) -> Option<String> {
-        self.hangs.map(|since| format!("a look at the node has not ended for {since:?}"))
+        let one = |(what, since): (&&str, &Duration)| format!("a look at {what} has not ended for {since:?}");
+        let all: Vec<String> = self.hangs.iter().map(one).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// A file that cannot be served is no reason to be taken for dead: the last good one is served.

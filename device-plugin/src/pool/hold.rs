@@ -62,14 +62,24 @@ pub struct Grants(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    given: Mutex<HashMap<DeviceId, Grant>>,
+    state: Mutex<State>,
     doubt: Notify,
+}
+
+/// Under one lock: between a look at one and a change of the other nothing falls.
+#[derive(Debug, Default)]
+struct State {
+    given: HashMap<DeviceId, Grant>,
+    /// What must not be given now, and why.
+    barred: BTreeMap<DeviceId, String>,
 }
 
 #[derive(Clone, Debug)]
 struct Grant {
     resource: String,
     at: Instant,
+    /// Whether the kubelet has told of it.
+    told: bool,
 }
 
 impl Grants {
@@ -78,13 +88,46 @@ impl Grants {
 
     /// Notes that a device was given as `resource`.
     pub fn note(&self, device: DeviceId, resource: String, now: Instant) {
-        self.grants().insert(device, Grant { resource, at: now });
+        self.state().given.insert(device, Grant { resource, at: now, told: false });
+    }
+
+    /// Notes that all of these are given as `resource`; or none, and says which of them must not be and why.
+    pub fn give(&self, devices: &[DeviceId], resource: &str, now: Instant) -> Result<(), (DeviceId, String)> {
+        let mut state = self.state();
+        let barred = |device: &DeviceId| Some((device.clone(), state.barred.get(device)?.clone()));
+        if let Some(barred) = devices.iter().find_map(barred) {
+            return Err(barred);
+        }
+        let grant = Grant { resource: resource.to_owned(), at: now, told: false };
+        let grant = |device: &DeviceId| (device.clone(), grant.clone());
+        state.given.extend(devices.iter().map(grant));
+        Ok(())
+    }
+
+    /// What must not be given from now on: all of it, not what is new. A device that was given a moment ago is not barred any
+    /// more: a pod has it.
+    pub fn bar(&self, mut devices: BTreeMap<DeviceId, String>, now: Instant) {
+        let mut state = self.state();
+        devices.retain(|device, _| !state.is_given(device, now));
+        state.barred = devices;
+    }
+
+    /// The kubelet told of these to a question of `asked`: from then on it alone says whether they are held.
+    pub fn told(&self, held: &Held, asked: Instant) {
+        for (device, grant) in &mut self.state().given {
+            grant.told |= grant.at < asked && held.get(device).is_some();
+        }
+    }
+
+    /// Whether a device was given so lately that the kubelet may not tell of it yet.
+    pub fn is_given(&self, device: &DeviceId, now: Instant) -> bool {
+        self.state().is_given(device, now)
     }
 
     /// Adds to what the kubelet told, when it was asked at `asked`, what it could not know. A grant that it told of is
     /// forgotten: the kubelet will also tell of its end.
     pub fn add_to(&self, told: &mut Holds, asked: Instant) {
-        self.grants().retain(|id, grant| {
+        self.state().given.retain(|id, grant| {
             let new = grant.at >= asked;
             let untold = !told.0.contains_key(id) && asked.duration_since(grant.at) < Self::UNTOLD;
             if new || untold {
@@ -104,9 +147,16 @@ impl Grants {
         self.0.doubt.notified().await;
     }
 
-    fn grants(&self) -> MutexGuard<'_, HashMap<DeviceId, Grant>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // A panic between two grants leaves none half made.
-        self.0.given.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_given(&self, device: &DeviceId, now: Instant) -> bool {
+        let untold = |grant: &Grant| !grant.told && now.duration_since(grant.at) < Grants::UNTOLD;
+        self.given.get(device).is_some_and(untold)
     }
 }
 
@@ -149,5 +199,24 @@ mod tests {
         grants.note(id("0000:01:00.0"), "b/b".into(), start + Duration::from_secs(1));
         grants.add_to(&mut holds, start);
         assert_eq!(holds, told(&[("0000:01:00.0", "b/b")]));
+    }
+
+    #[test]
+    fn what_is_barred_is_not_given_and_what_is_given_is_not_barred() {
+        let (grants, now) = (Grants::default(), Instant::now());
+        let (first, second) = (id("0000:01:00.0"), id("0000:01:00.1"));
+        let both = || [&first, &second].map(|device| (device.clone(), "its VLAN is 7".to_owned())).into();
+        grants.give(std::slice::from_ref(&first), "a/a", now).unwrap();
+        grants.bar(both(), now);
+        let refused = grants.give(&[first.clone(), second.clone()], "a/a", now).unwrap_err();
+        assert_eq!(refused, (second.clone(), "its VLAN is 7".to_owned()));
+        assert!(!grants.is_given(&second, now), "all or none");
+        assert!(grants.is_given(&first, now));
+        let later = now + Grants::UNTOLD;
+        assert!(!grants.is_given(&first, later));
+        grants.bar(both(), later);
+        assert_eq!(grants.give(std::slice::from_ref(&first), "a/a", later).unwrap_err().0, first);
+        grants.bar(BTreeMap::new(), later);
+        grants.give(&[first, second], "a/a", later).unwrap();
     }
 }

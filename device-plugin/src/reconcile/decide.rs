@@ -18,6 +18,8 @@ pub enum Holding<'a> {
     Nobody,
     /// A pod does.
     By(&'a Holder),
+    /// It was given away a moment ago, and the kubelet does not say to whom yet.
+    Given,
 }
 
 /// What is to be done with one attachment.
@@ -48,7 +50,7 @@ pub struct Verdict {
 pub fn decide(leftover: &Leftover, holding: Holding<'_>) -> Verdict {
     let (act, why) = act(leftover, holding);
     // A device that a pod holds is given to nobody else; and that pod's next ADD puts it back before it goes on.
-    let held = matches!(holding, Holding::By(_));
+    let held = matches!(holding, Holding::By(_) | Holding::Given);
     Verdict { act, why, unclean: leftover.claimed && !held && matches!(act, Act::Wait | Act::Restore) }
 }
 
@@ -71,6 +73,9 @@ fn act(leftover: &Leftover, holding: Holding<'_>) -> (Act, String) {
         End::NoPath => "its pod's network namespace is gone",
     };
     let and = |more: &str| format!("{gone}, {more}");
+    if leftover.torn {
+        return (Act::Wait, and("and its record cannot be read, so nobody knows what is to be put back"));
+    }
     if !leftover.claimed || leftover.record.is_none() {
         return (Act::Forget, gone.to_owned());
     }
@@ -99,6 +104,7 @@ fn by_kubelet(leftover: &Leftover, holding: Holding<'_>, and: &dyn Fn(&str) -> S
     match holding {
         Holding::Untold => (Act::Wait, and("and the kubelet does not tell whether a pod holds the device")),
         Holding::Nobody => (Act::Restore, and("and no pod holds the device")),
+        Holding::Given => (Act::Wait, and("and the device was given to a pod a moment ago")),
         Holding::By(holder) => {
             let pod = leftover.record.as_ref().and_then(|record| record.pod.as_ref());
             let holds = |what| and(&format!("and pod {} holds the device{what}", holder.pod));

@@ -2,12 +2,18 @@
 //! It must not decide; and whatever goes wrong with one attachment, it goes on to the next.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use attachment::{Host, Leftover, Paths, Record, Store, Undone};
 
 use super::decide::{Act, Holding, Verdict, decide};
 use crate::holdings::Held;
+use crate::inventory::DeviceId;
+use crate::pool::Grants;
+
+/// How long whoever speaks to a PF is waited for. It is tried again soon.
+const AT_PF: Duration = Duration::from_secs(2);
 
 /// How long an IPAM plugin may take to release an address: the limit of those that ask a cluster.
 const RELEASE: Duration = Duration::from_mins(1);
@@ -114,34 +120,83 @@ pub(crate) fn look(plugins: &[Plugin]) -> Sight {
     sight
 }
 
-/// What the kubelet says of the device of an attachment.
-pub(crate) fn holding<'a>(leftover: &Leftover, held: Option<&'a Held>) -> Holding<'a> {
-    let Some(held) = held else { return Holding::Untold };
-    // A link's name is no device of the kubelet's.
-    let id = leftover.device.parse().ok();
-    id.and_then(|id| held.get(&id)).map_or(Holding::Nobody, Holding::By)
+/// What is known of who holds what.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Word {
+    /// What the kubelet says; `None` where it says nothing.
+    pub(super) held: Option<Arc<Held>>,
+    /// What this process has given since.
+    pub(super) grants: Grants,
 }
 
-/// Does what is decided of everything in sight.
-pub(super) fn act(sight: Sight, held: Option<&Held>) -> Vec<Outcome> {
-    let one = |(plugin, leftover): (Plugin, Leftover)| {
+impl Word {
+    /// Who holds the device of an attachment.
+    pub(super) fn holding(&self, leftover: &Leftover) -> Holding<'_> {
+        // A link's name is no device of the kubelet's.
+        let id: Option<DeviceId> = leftover.device.parse().ok();
+        let told = id.as_ref().and_then(|id| self.held.as_ref()?.get(id));
+        match told {
+            Some(holder) => Holding::By(holder),
+            None if id.is_some_and(|id| self.grants.is_given(&id, Instant::now())) => Holding::Given,
+            None if self.held.is_some() => Holding::Nobody,
+            None => Holding::Untold,
+        }
+    }
+
+    /// The verdict on an attachment.
+    pub(super) fn decide(&self, leftover: &Leftover) -> Verdict {
+        decide(leftover, self.holding(leftover))
+    }
+}
+
+/// Whose attachments are put back one after the other, and beside those of others: what hangs in the kernel is mostly a PF or
+/// a driver of it. Where no PF is recorded, the functions of a bus are taken for one's.
+pub(super) fn group(leftover: &Leftover) -> String {
+    let record = leftover.record.as_ref();
+    match record.map(|record| (record.pf, record.function)) {
+        Some((Some(pf), _)) => pf.address.to_string(),
+        Some((None, Some(function))) => {
+            let function = function.to_string();
+            function.rsplit_once(':').map(|(bus, _)| bus.to_owned()).unwrap_or(function)
+        }
+        _ => "links".to_owned(),
+    }
+}
+
+/// Does what is decided of the attachments of one group, and tells of each.
+pub(super) fn act(found: Vec<(Plugin, Leftover)>, word: &Word, tell: impl Fn(Outcome)) {
+    let (mut host, mut patience) = (None, AT_PF);
+    for (plugin, leftover) in found {
         let begin = Instant::now();
-        let holding = holding(&leftover, held);
-        let verdict = decide(&leftover, holding);
+        let verdict = word.decide(&leftover);
         let done = match verdict.act {
             Act::Leave | Act::Wait => Done::Nothing,
-            Act::Restore | Act::Forget => undo(&plugin, &leftover, holding),
+            Act::Restore | Act::Forget => undo(&plugin, &mut host, &leftover, patience, word),
         };
-        Outcome { plugin, leftover, verdict, done, took: begin.elapsed() }
-    };
-    sight.found.into_iter().map(one).collect()
+        let took = begin.elapsed();
+        if matches!(done, Done::Failed(_)) {
+            // What went wrong on one socket is not to go wrong on.
+            host = None;
+            // Somebody keeps the PF: the next attachment of it need not wait for that again.
+            patience = if took < AT_PF { patience } else { Duration::ZERO };
+        }
+        tell(Outcome { plugin, leftover, verdict, done, took });
+    }
 }
 
-fn undo(plugin: &Plugin, leftover: &Leftover, holding: Holding<'_>) -> Done {
-    let still = |now: &Leftover| matches!(decide(now, holding).act, Act::Restore | Act::Forget);
-    let undone = Host::open(&plugin.paths)
-        .and_then(|mut host| attachment::undo(&plugin.store, &mut host, leftover, still));
-    match undone {
+fn undo(
+    plugin: &Plugin,
+    host: &mut Option<Host>,
+    leftover: &Leftover,
+    patience: Duration,
+    word: &Word,
+) -> Done {
+    let still = |now: &Leftover| matches!(word.decide(now).act, Act::Restore | Act::Forget);
+    let opened = match host {
+        Some(host) => Ok(host),
+        None => Host::open(&plugin.paths).map(|opened| host.insert(opened)),
+    };
+    match opened.and_then(|host| attachment::undo(&plugin.store, host, leftover, patience, still)) {
         Ok(Undone::Busy | Undone::Changed) => Done::Otherwise,
         Ok(Undone::Done { notices, addresses }) => {
             Done::AsDecided { notices: notices.iter().map(ToString::to_string).collect(), release: addresses }

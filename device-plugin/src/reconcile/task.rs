@@ -1,35 +1,40 @@
 //! When to look for what is left behind: at start, when the node changed, at an interval; and what is said of it.
 //! It must not decide or do anything by itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use attachment::{Life, Record};
-use tokio::sync::{Notify, oneshot, watch};
+use attachment::{Leftover, Life, Record};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::decide::{Act, decide};
-use super::pass::{self, Done, Outcome, Plugin, Released, Sight};
+use super::decide::{Act, Holding, decide};
+use super::pass::{self, Done, Outcome, Plugin, Released, Sight, Word};
+use super::tell;
 use super::unclean::Unclean;
-use crate::holdings::{self, Held, Sources};
+use crate::holdings::{self, PodName, Sources};
 use crate::inventory::DeviceId;
 use crate::metrics::Metrics;
+use crate::pool::Grants;
 
 /// How long the pools wait for what is put back at once, so that after a reboot the kubelet hears of clean devices only. What
 /// takes longer is unhealthy meanwhile.
-const FIRST: Duration = Duration::from_millis(100);
-/// How long they wait for the kubelet's word on what was found. One that is silent may be as long as it likes: what it could
-/// clear is unhealthy until it speaks.
+const FIRST: Duration = Duration::from_millis(150);
+/// How long the kubelet's word is waited for before that is done for which it does not matter.
 const WORD: Duration = Duration::from_millis(100);
 /// No two looks are closer: what is done to a link is itself news of the node.
 const GAP: Duration = Duration::from_millis(100);
-/// How soon to look again where somebody is busy with a device.
+/// How soon to look again where somebody is busy with a device, or is about to let go of it.
 const BUSY: Duration = Duration::from_secs(1);
 /// How soon to look again where something could not be put back yet.
 const WAITING: Duration = Duration::from_secs(5);
+/// How long to wait for what is put back. What takes longer hangs, and goes on by itself.
+const LONGEST: Duration = Duration::from_secs(10);
+/// What is looked at, for whoever is told that a look hangs.
+const LOOKED_AT: &str = "what pods left behind";
 
 /// What the reconciler needs to know.
 #[derive(Clone, Debug)]
@@ -42,8 +47,12 @@ pub struct Setup {
     pub ipam: Vec<PathBuf>,
     /// Where the kubelet tells who holds what.
     pub sources: Sources,
+    /// What was given, and must not be.
+    pub grants: Grants,
     /// How often to look where nothing happens.
     pub interval: Duration,
+    /// How long a look may take.
+    pub limit: Duration,
 }
 
 /// The reconciler at work. It ends with this.
@@ -51,6 +60,8 @@ pub struct Setup {
 pub struct Handle {
     unclean: watch::Receiver<Unclean>,
     wake: Arc<Notify>,
+    lags: Arc<Notify>,
+    first: Option<oneshot::Receiver<()>>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -65,9 +76,29 @@ impl Handle {
         self.wake.notify_one();
     }
 
+    /// Waits until it knows what is unclean, and a moment for it to put that back.
+    pub async fn first(&mut self) {
+        let Some(first) = self.first.take() else { return };
+        let mut late = pin!(tokio::time::sleep(FIRST));
+        // Whatever it takes: until then nobody knows what is clean.
+        let _ = self.unclean.changed().await;
+        tokio::select! {
+            _ = first => {}
+            () = &mut late => tracing::info!(
+                "pods left more behind than is put back at once; those devices are unhealthy until they are"
+            ),
+        }
+    }
+
+    /// Waits until the kubelet's accounts keep a device from being put back that the kubelet itself does not name.
+    pub async fn lags(&self) {
+        self.lags.notified().await;
+    }
+
     /// One that never finds anything, for who has switched it off.
     pub fn idle() -> Self {
-        Self { unclean: watch::channel(Unclean::default()).1, wake: Arc::default(), task: None }
+        let (wake, lags) = Default::default();
+        Self { unclean: watch::channel(Unclean::default()).1, wake, lags, first: None, task: None }
     }
 }
 
@@ -79,35 +110,25 @@ impl Drop for Handle {
     }
 }
 
-/// Starts it, and returns when it knows what is unclean and has put back what takes no time.
-pub async fn start(setup: Setup, metrics: Metrics) -> Handle {
-    let (unclean, mut receiver) = watch::channel(Unclean::default());
-    let wake = Arc::<Notify>::default();
+/// Starts it. [`Handle::first`] waits for its first look.
+pub fn start(setup: Setup, metrics: Metrics) -> Handle {
     let (done, first) = oneshot::channel();
-    let keeper = Keeper {
-        setup,
-        metrics,
-        unclean,
-        found: Vec::new(),
-        published: false,
-        wake: wake.clone(),
-        said: BTreeMap::new(),
-        reserved: BTreeMap::new(),
-        releases: None,
-    };
-    let task = tokio::spawn(keeper.run(done));
-    // Whatever it takes: until then nobody knows what is clean.
-    let _ = receiver.changed().await;
-    if tokio::time::timeout(FIRST, first).await.is_err() {
-        tracing::info!(
-            "pods left more behind than is put back at once; those devices are unhealthy until they are"
-        );
-    }
-    Handle { unclean: receiver, wake, task: Some(task) }
+    let (keeper, unclean) = Keeper::new(setup, metrics);
+    let (wake, lags) = (keeper.wake.clone(), keeper.lags.clone());
+    Handle { unclean, wake, lags, first: Some(first), task: Some(tokio::spawn(keeper.run(done))) }
 }
 
 /// A device that must not be handed out, the CNI plugin by whose state, and why.
 type Dirty = (&'static str, DeviceId, String);
+
+/// What a thread that puts things back tells.
+#[derive(Debug)]
+enum Event {
+    /// What became of one attachment.
+    Became(Box<Outcome>),
+    /// The group is done with.
+    Over(String),
+}
 
 struct Keeper {
     setup: Setup,
@@ -117,15 +138,42 @@ struct Keeper {
     found: Vec<Dirty>,
     published: bool,
     wake: Arc<Notify>,
+    lags: Arc<Notify>,
     /// What was said last of each attachment, so that it is said once.
     said: BTreeMap<String, String>,
     /// The same of addresses that stay reserved.
     reserved: BTreeMap<String, String>,
     /// IPAM plugins at work.
     releases: Option<JoinHandle<Vec<(Record, Released)>>>,
+    /// Groups whose thread is at work.
+    busy: BTreeSet<String>,
+    teller: mpsc::UnboundedSender<Event>,
+    told: mpsc::UnboundedReceiver<Event>,
 }
 
 impl Keeper {
+    fn new(setup: Setup, metrics: Metrics) -> (Self, watch::Receiver<Unclean>) {
+        let (unclean, receiver) = watch::channel(Unclean::default());
+        let (teller, told) = mpsc::unbounded_channel();
+        let (wake, lags) = Default::default();
+        let keeper = Self {
+            setup,
+            metrics,
+            unclean,
+            found: Vec::new(),
+            published: false,
+            wake,
+            lags,
+            said: BTreeMap::new(),
+            reserved: BTreeMap::new(),
+            releases: None,
+            busy: BTreeSet::new(),
+            teller,
+            told,
+        };
+        (keeper, receiver)
+    }
+
     async fn run(mut self, done: oneshot::Sender<()>) {
         let mut done = Some(done);
         loop {
@@ -142,74 +190,164 @@ impl Keeper {
 
     /// One look and what follows; gives how long it may be until the next.
     async fn pass(&mut self) -> Duration {
-        let (state, sysfs) = (self.setup.state.clone(), self.setup.sysfs.clone());
-        let sight = on_thread(move || pass::look(&Plugin::all(&state, &sysfs))).await;
-        // It has panicked, and said so: what is known stays.
-        let sight = sight.unwrap_or_else(Sight::unseen);
-        let held = if sight.found.iter().all(|(_, leftover)| leftover.life == Life::Alive) {
-            None
-        } else {
-            self.held(&sight).await
-        };
-        self.publish(unclean(&sight, held.as_ref()), &sight.unseen);
-        let (odd, unseen) = (sight.odd.clone(), sight.unseen.clone());
-        let acted = held.clone();
-        let outcomes = on_thread(move || pass::act(sight, acted.as_ref())).await;
-        if let Some(outcomes) = &outcomes {
-            self.publish(outcomes.iter().filter_map(Outcome::unclean).collect(), &unseen);
-        }
-        let outcomes = outcomes.unwrap_or_default();
-        self.tell(&outcomes, odd);
-        self.release(&outcomes).await;
-        self.pause(&outcomes)
-    }
-
-    /// What the kubelet says. Somebody waits for the first look: he is not to wait for a kubelet that is silent.
-    async fn held(&mut self, sight: &Sight) -> Option<Held> {
-        let sources = self.setup.sources.clone();
-        let mut asked = pin!(holdings::read(&sources));
-        let at_once = tokio::time::timeout(WORD, &mut asked).await;
-        let told = if let Ok(told) = at_once {
-            told
-        } else {
-            if !self.published {
-                self.publish(unclean(sight, None), &sight.unseen);
+        let mut sight = self.look().await;
+        self.begin(&sight);
+        let mut word = Word { held: None, grants: self.setup.grants.clone() };
+        let (mut outcomes, mut lags) = (Vec::new(), false);
+        if sight.found.iter().any(|(_, leftover)| leftover.life != Life::Alive) {
+            let (sources, begun) = (self.setup.sources.clone(), Instant::now());
+            let mut asked = pin!(holdings::agreed(&sources));
+            let told = match tokio::time::timeout(WORD, &mut asked).await {
+                Ok(told) => told,
+                // Somebody waits for the first look, and for what can be put back whatever the kubelet says. By its
+                // checkpoint, no device that a pod holds is called unhealthy meanwhile.
+                Err(_silent) => {
+                    word.held = holdings::noted(&sources).map(Arc::new);
+                    self.publish(unclean(&sight.found, &word), &sight.unseen);
+                    let certain: Vec<_> = sight.found.extract_if(.., |(_, it)| is_certain(it)).collect();
+                    outcomes = self.act(certain, &word).await;
+                    asked.await
+                }
+            };
+            let told = told.inspect_err(|error| tracing::debug!("{error}")).ok();
+            if let Some(told) = told {
+                self.setup.grants.told(&told.held, begun);
+                (lags, word.held) = (told.lags, Some(Arc::new(told.held)));
+            } else {
+                word.held = None;
             }
-            asked.await
-        };
-        told.inspect_err(|error| tracing::debug!("{error}")).ok()
+        }
+        let mut found = unclean(&sight.found, &word);
+        found.extend(outcomes.iter().filter_map(Outcome::unclean));
+        self.publish(found, &sight.unseen);
+        outcomes.extend(self.act(std::mem::take(&mut sight.found), &word).await);
+        if lags && outcomes.iter().any(|outcome| is_kept_by_account(outcome, &word)) {
+            self.lags.notify_one();
+        }
+        self.release(&outcomes).await;
+        self.pause(&outcomes, &sight)
     }
 
-    /// What was unclean by the state of a plugin that is `unseen` stays so. The first is news in any case: somebody waits
-    /// for it.
+    /// All that is there now. A look that does not end is waited for: nothing can be done without it.
+    async fn look(&self) -> Sight {
+        let (state, sysfs, limit) = (self.setup.state.clone(), self.setup.sysfs.clone(), self.setup.limit);
+        let mut looking = pin!(on_thread(move || pass::look(&Plugin::all(&state, &sysfs))));
+        let sight = match tokio::time::timeout(limit, &mut looking).await {
+            Ok(sight) => sight,
+            Err(_late) => {
+                tracing::error!("a look at {LOOKED_AT} has not ended after {limit:?}, and is waited for");
+                self.metrics.hangs(LOOKED_AT, Some(limit));
+                let sight = looking.await;
+                self.metrics.hangs(LOOKED_AT, None);
+                sight
+            }
+        };
+        // It has panicked, and said so: what is known stays.
+        sight.unwrap_or_else(Sight::unseen)
+    }
+
+    /// Takes in what was done since, forgets what was said of what is there no more, and says what cannot be read.
+    fn begin(&mut self, sight: &Sight) {
+        let mut late = Vec::new();
+        while let Ok(event) = self.told.try_recv() {
+            self.take(event, &mut late);
+        }
+        let found = || sight.found.iter();
+        let keys: BTreeSet<String> = found().map(|(plugin, leftover)| tell::key(plugin, leftover)).collect();
+        self.said.retain(|key, _| keys.contains(key) || sight.odd.contains(key));
+        let owners: BTreeSet<String> =
+            found().filter_map(|(_, leftover)| Some(leftover.record.as_ref()?.owner.key())).collect();
+        self.reserved.retain(|owner, _| owners.contains(owner));
+        for text in &sight.odd {
+            if self.said.insert(text.clone(), text.clone()).is_none() {
+                tracing::warn!("passed over: {text}");
+            }
+        }
+    }
+
+    /// Has each group's attachments put back in a thread of its own, and tells of each as soon as it is done. A group that
+    /// hangs keeps no other, and goes on by itself.
+    async fn act(&mut self, found: Vec<(Plugin, Leftover)>, word: &Word) -> Vec<Outcome> {
+        let mut groups: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for (plugin, leftover) in found {
+            groups.entry(pass::group(&leftover)).or_default().push((plugin, leftover));
+        }
+        groups.retain(|group, _| !self.busy.contains(group));
+        let mut started = BTreeSet::new();
+        for (group, found) in groups {
+            let (over, word) = (Over { teller: self.teller.clone(), group: group.clone() }, word.clone());
+            let began = thread(move || {
+                // Nobody listens where the daemon is ending.
+                pass::act(found, &word, |outcome| drop(over.teller.send(Event::Became(Box::new(outcome)))));
+                drop(over);
+            });
+            if began {
+                self.busy.insert(group.clone());
+                started.insert(group);
+            }
+        }
+        let (mut outcomes, mut late) = (Vec::new(), pin!(tokio::time::sleep(LONGEST)));
+        while !started.is_disjoint(&self.busy) {
+            tokio::select! {
+                event = self.told.recv() => event.map_or((), |event| self.take(event, &mut outcomes)),
+                () = &mut late => {
+                    let hanging: Vec<_> = started.intersection(&self.busy).cloned().collect();
+                    self.metrics.reconciled("failed");
+                    let what = hanging.join(", ");
+                    tracing::error!(
+                        "what pods left at {what} is not put back after {LONGEST:?}; it is waited for, and others go on"
+                    );
+                    break;
+                }
+            }
+            // What is there already is told with it.
+            while let Ok(event) = self.told.try_recv() {
+                self.take(event, &mut outcomes);
+            }
+            self.send();
+        }
+        outcomes
+    }
+
+    /// Says what became of an attachment, once, and counts it.
+    fn take(&mut self, event: Event, outcomes: &mut Vec<Outcome>) {
+        let outcome = match event {
+            Event::Over(group) => {
+                self.busy.remove(&group);
+                return;
+            }
+            Event::Became(outcome) => *outcome,
+        };
+        let (key, text) = (outcome.key(), outcome.text());
+        outcome.tell(&self.metrics, self.said.get(&key) != Some(&text));
+        self.said.insert(key, text);
+        if outcome.leftover.claimed {
+            let (plugin, device) = (outcome.plugin.name, &outcome.leftover.device);
+            self.found.retain(|(by, id, _)| *by != plugin || id.to_string() != *device);
+            self.found.extend(outcome.unclean());
+        }
+        outcomes.push(outcome);
+    }
+
+    /// What was unclean by the state of a plugin that is `unseen` stays so.
     fn publish(&mut self, mut found: Vec<Dirty>, unseen: &[&'static str]) {
         found.extend(self.found.drain(..).filter(|(plugin, ..)| unseen.contains(plugin)));
         self.found = found;
-        let unclean = self.found.iter().map(|(_, device, why)| (device.clone(), why.clone())).collect();
+        self.send();
+    }
+
+    /// Bars what is unclean from being given, and tells of it. The first is news in any case: somebody waits for it.
+    fn send(&mut self) {
+        let found = self.found.iter().map(|(_, device, why)| (device.clone(), why.clone()));
+        let found: BTreeMap<DeviceId, String> = found.collect();
+        self.setup.grants.bar(found.clone(), Instant::now());
+        let unclean = found.into_iter().collect();
         let first = !std::mem::replace(&mut self.published, true);
         self.unclean.send_if_modified(|last| {
             let changed = first || *last != unclean;
             *last = unclean;
             changed
         });
-    }
-
-    /// Says and counts what is new.
-    fn tell(&mut self, outcomes: &[Outcome], odd: Vec<String>) {
-        let mut said = BTreeMap::new();
-        for outcome in outcomes {
-            let (key, text) = (outcome.key(), outcome.text());
-            let is_new = self.said.get(&key) != Some(&text);
-            outcome.tell(&self.metrics, is_new);
-            said.insert(key, text);
-        }
-        for text in odd {
-            if !self.said.contains_key(&text) {
-                tracing::warn!("passed over: {text}");
-            }
-            said.insert(text.clone(), text);
-        }
-        self.said = said;
     }
 
     /// Has IPAM plugins give back the addresses of what is put back, one round at a time: one that hangs must not keep
@@ -269,39 +407,73 @@ impl Keeper {
         tracing::warn!(device, container, ipam, "the addresses of a pod that is gone stay reserved: {text}");
     }
 
-    fn pause(&self, outcomes: &[Outcome]) -> Duration {
+    fn pause(&self, outcomes: &[Outcome], sight: &Sight) -> Duration {
         let interval = self.setup.interval;
-        if outcomes.iter().any(|outcome| matches!(outcome.done, Done::Otherwise)) {
+        // A pod that is over, and which the kubelet is about to forget: then its device may be given to another.
+        let ends = |outcome: &Outcome| {
+            outcome.verdict.act == Act::Leave && matches!(outcome.leftover.life, Life::Over(_))
+        };
+        if outcomes.iter().any(|outcome| ends(outcome) || matches!(outcome.done, Done::Otherwise)) {
             return BUSY.min(interval);
         }
         let waits =
             |outcome: &Outcome| outcome.verdict.act == Act::Wait || matches!(outcome.done, Done::Failed(_));
-        if outcomes.iter().any(waits) { WAITING.min(interval) } else { interval }
+        let again = outcomes.iter().any(waits) || !self.busy.is_empty() || !sight.unseen.is_empty();
+        if again { WAITING.min(interval) } else { interval }
+    }
+}
+
+/// Tells of the end of a group's thread, however it ends.
+struct Over {
+    teller: mpsc::UnboundedSender<Event>,
+    group: String,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        let _ = self.teller.send(Event::Over(std::mem::take(&mut self.group)));
     }
 }
 
 /// What is not to be handed out, before anything is done.
-fn unclean(sight: &Sight, held: Option<&Held>) -> Vec<Dirty> {
-    let one = |(plugin, leftover): &(Plugin, attachment::Leftover)| {
-        let verdict = decide(leftover, pass::holding(leftover, held));
+fn unclean(found: &[(Plugin, Leftover)], word: &Word) -> Vec<Dirty> {
+    let one = |(plugin, leftover): &(Plugin, Leftover)| {
+        let verdict = word.decide(leftover);
         let device = leftover.device.parse().ok().filter(|_| verdict.unclean)?;
         Some((plugin.name, device, verdict.why))
     };
-    sight.found.iter().filter_map(one).collect()
+    found.iter().filter_map(one).collect()
+}
+
+/// Whether it is to be put back whatever the kubelet says.
+fn is_certain(leftover: &Leftover) -> bool {
+    matches!(decide(leftover, Holding::Untold).act, Act::Restore | Act::Forget)
+}
+
+/// Whether a pod that is over keeps its device by the checkpoint alone, which the kubelet brings up to date at a list.
+fn is_kept_by_account(outcome: &Outcome, word: &Word) -> bool {
+    let over = matches!(outcome.leftover.life, Life::Over(_));
+    let by_account =
+        |holding| matches!(holding, Holding::By(holder) if matches!(holder.pod, PodName::Uid(_)));
+    over && matches!(outcome.verdict.act, Act::Leave | Act::Wait)
+        && by_account(word.holding(&outcome.leftover))
 }
 
 /// Runs blocking work in a thread that ends with it: it steps into network namespaces, and one from which there was no way
-/// back must not be met again. `None` where it panicked.
+/// back must not be met again. Whether it began.
+fn thread(work: impl FnOnce() + Send + 'static) -> bool {
+    let started = std::thread::Builder::new().name("reconcile".into()).spawn(work);
+    if let Err(error) = &started {
+        tracing::error!("cannot start a thread: {error}");
+    }
+    started.is_ok()
+}
+
+/// What blocking work in a thread of its own gives; `None` where it panicked.
 pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, receiver) = oneshot::channel();
-    let started = std::thread::Builder::new().name("reconcile".into()).spawn(move || {
-        // Nobody listens where the daemon is ending.
-        let _ = sender.send(work());
-    });
-    if let Err(error) = started {
-        tracing::error!("cannot start a thread: {error}");
-        return None;
-    }
+    // Nobody listens where the daemon is ending.
+    thread(move || drop(sender.send(work())));
     receiver.await.ok()
 }
 

@@ -1,12 +1,18 @@
 //! What is said and counted of what was done with one attachment.
 //! It must not say the same twice.
 
-use attachment::Record;
+use attachment::{Leftover, Record};
 
 use super::decide::Act;
 use super::pass::{Done, Outcome, Plugin};
 use crate::inventory::DeviceId;
 use crate::metrics::Metrics;
+
+/// What tells an attachment from others.
+pub(super) fn key(plugin: &Plugin, leftover: &Leftover) -> String {
+    let owner = leftover.record.as_ref().map(|record| record.owner.key());
+    format!("{} {} {}", plugin.name, leftover.device, owner.unwrap_or_default())
+}
 
 impl Outcome {
     /// The plugin, the device and the reason, where that must not be handed out.
@@ -32,8 +38,7 @@ impl Outcome {
 
     /// What tells the attachment from others.
     pub(super) fn key(&self) -> String {
-        let owner = self.leftover.record.as_ref().map(|record| record.owner.key());
-        format!("{} {} {}", self.plugin.name, self.leftover.device, owner.unwrap_or_default())
+        key(&self.plugin, &self.leftover)
     }
 
     /// What there is to say of it.

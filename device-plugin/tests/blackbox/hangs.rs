@@ -2,13 +2,14 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
-use testkit::kubelet::Kubelet;
+use testkit::kubelet::{Kubelet, State};
 use testkit::pod::Pod;
 use testkit::sysfs::Tree;
 
@@ -87,4 +88,32 @@ fn what_is_known_stands_and_the_probe_fails_until_the_look_ends() {
         assert!(began.elapsed() < LIMIT);
     }
     kubelet.until("three pools again", LIMIT, three).unwrap();
+}
+
+/// The kubelet takes the connection, and that is all.
+#[test]
+fn a_silent_kubelet_is_not_waited_for_at_a_restart_and_nothing_held_moves() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let daemon = spawn(&tree, &[]);
+    kubelet.until("three pools", LIMIT, three).unwrap();
+    let pod = Pod::new("default", "pod").container("app", &[("intel.com/vfio_vf", 1)]);
+    let held = kubelet.admit(&pod).unwrap()[0].devices[0].clone();
+    daemon.signal(Signal::SIGTERM);
+    daemon.end();
+    let socket = tree.root().join("silent.sock");
+    let _silent = UnixListener::bind(&socket).unwrap();
+    // The pool of its pod comes last now, and others would take it.
+    let config = r#"{"resourceList": [
+        {"resourceName": "all_vfio", "selectors": {"drivers": ["vfio-pci"]}},
+        {"resourceName": "vfio_vf", "selectors": {"pfNames": ["ens1f0"]}}]}"#;
+    let mut command = command(&tree, config);
+    command.arg("--pod-resources-socket").arg(&socket);
+    let began = Instant::now();
+    let _daemon = Daemon::spawn(command);
+    let both = |state: &State| state.has("intel.com/all_vfio", 1) && state.has("intel.com/vfio_vf", 3);
+    let state = kubelet.until("the pools", LIMIT, both).unwrap();
+    // The kubelet has two seconds for an answer where it is waited for.
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(state.pools["intel.com/vfio_vf"].devices.contains_key(&held));
 }

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use attachment::{LinkBefore, Owner, Paths, Record, Sandbox, Store, Undo};
+use attachment::{DriverBefore, LinkBefore, Owner, Paths, Record, Sandbox, Store, Undo};
 use netlink::{Link, Netns, NetnsId};
 use serde_json::{Map, Value, json};
-use testkit::kubelet::Kubelet;
+use testkit::kubelet::{Kubelet, State, Tells};
 use testkit::netns::Namespace;
 use testkit::pod::Pod;
 use testkit::sysfs::Tree;
@@ -134,6 +134,94 @@ fn a_pod_that_the_kubelet_still_has_keeps_its_device() {
     assert!(kubelet.delete(&pod));
     daemon.says("put back what a pod left");
     assert_eq!(store.load(&same.owner).unwrap(), None);
+}
+
+#[test]
+fn after_a_boot_no_device_of_a_pod_is_unhealthy_though_the_kubelet_has_heard_of_static_pods_alone() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let store = store(&tree);
+    let daemon = Daemon::start(&tree, CONFIG);
+    kubelet.until("both", LIMIT, |state| state.has(DPDK, 2)).unwrap();
+    let pod = Pod::new("ns", "mine").container("app", &[(DPDK, 2)]);
+    kubelet.admit(&pod).unwrap();
+    drop(daemon);
+    // Of another boot, and not to be put back at once: its driver is not loaded.
+    let before = DriverBefore { driver: Some("none".into()), only: None };
+    let mut record = Record { undo: vec![Undo::Driver(before)], ..record("c1", "mine", FIRST, &gone(&tree)) };
+    record.sandbox.boot = Some("another".into());
+    write(&store, &record);
+    kubelet.tells(Tells::StaticPods).unwrap();
+    let mut daemon = Daemon::start(&tree, CONFIG);
+    daemon.says("driver none is not loaded");
+    let again = |state: &State| state.pools[DPDK].registrations == 2 && state.pools[DPDK].lists > 0;
+    let state = kubelet.until("both again", LIMIT, again).unwrap();
+    assert!(
+        state.has(DPDK, 2),
+        "a kubelet refuses to start a pod again whose device is unhealthy: {state:?}"
+    );
+    assert!(is_left(&store, &record));
+}
+
+#[test]
+fn a_device_is_put_back_soon_after_the_kubelet_lets_go_of_it() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let store = store(&tree);
+    let daemon = Daemon::start(&tree, CONFIG);
+    kubelet.until("both", LIMIT, |state| state.has(DPDK, 2)).unwrap();
+    let pod = Pod::new("ns", "mine").container("app", &[(DPDK, 2)]);
+    kubelet.admit(&pod).unwrap();
+    drop(daemon);
+    let mine = record("c1", "mine", FIRST, &gone(&tree));
+    write(&store, &mine);
+    // Nothing tells of a pod's end, and the interval is half a minute; the kubelet's accounts lag behind until its next list.
+    let mut daemon = Daemon::start(&tree, CONFIG);
+    daemon.says("registered");
+    assert!(is_left(&store, &mine));
+    assert!(kubelet.delete(&pod));
+    daemon.says("put back what a pod left");
+    assert_eq!(store.load(&mine.owner).unwrap(), None);
+}
+
+#[test]
+fn a_device_whose_record_is_torn_is_given_to_nobody() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let store = store(&tree);
+    let torn = record("c1", "dead", FIRST, &gone(&tree));
+    write(&store, &torn);
+    std::fs::write(store.path(&torn.owner), "{").unwrap();
+    let mut daemon = Daemon::start(&tree, CONFIG);
+    daemon.says("its record cannot be read");
+    let state = kubelet.until("the other", LIMIT, |state| state.has(DPDK, 1)).unwrap();
+    assert!(!state.pools[DPDK].devices[FIRST].healthy);
+    assert!(store.claim(FIRST).unwrap().is_some());
+}
+
+#[test]
+fn fifty_lost_dels_at_one_start() {
+    let tree = Tree::new();
+    tree.pf("0000:3b:00.0", "ens1f0");
+    let devices: Vec<String> = (0..50).map(|vf| format!("0000:3b:{:02x}.{}", 2 + vf / 8, vf % 8)).collect();
+    for (vf, device) in (0..).zip(&devices) {
+        tree.vf(device, "0000:3b:00.0").on_vfio(50 + vf);
+    }
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let (store, sandbox) = (store(&tree), Namespace::new("pod"));
+    let living = record("c-living", "living", &devices[0], &sandbox.path());
+    write(&store, &living);
+    let lost = (1..).zip(&devices[1..]);
+    let lost: Vec<Record> =
+        lost.map(|(pod, device)| record(&format!("c{pod}"), "dead", device, &gone(&tree))).collect();
+    for record in &lost {
+        write(&store, record);
+    }
+    let _daemon = Daemon::start(&tree, CONFIG);
+    // The limit is the promise, too.
+    kubelet.until("all of them", LIMIT, |state| state.has(DPDK, 50)).unwrap();
+    assert!(lost.iter().all(|record| store.load(&record.owner).unwrap().is_none()));
+    assert!(is_left(&store, &living));
 }
 
 #[test]

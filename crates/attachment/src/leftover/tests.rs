@@ -120,16 +120,22 @@ fn what_changed_since_the_decision_is_left() {
     let found = node.survey().remove(0);
     // An ADD that is at work.
     let lock = node.store.lock(VF).unwrap();
-    assert!(matches!(undo(&node.store, &mut node.host, &found, |_| true), Ok(Undone::Busy)));
+    assert!(matches!(undo(&node.store, &mut node.host, &found, Duration::ZERO, |_| true), Ok(Undone::Busy)));
     drop(lock);
-    assert!(matches!(undo(&node.store, &mut node.host, &found, |_| false), Ok(Undone::Changed)));
+    assert!(matches!(
+        undo(&node.store, &mut node.host, &found, Duration::ZERO, |_| false),
+        Ok(Undone::Changed)
+    ));
     // Another pod has it by now.
     let other = Record {
         owner: Owner { container_id: "c2".into(), ..found.record.clone().unwrap().owner },
         ..node.record("net1", VF)
     };
     node.write(&other);
-    assert!(matches!(undo(&node.store, &mut node.host, &found, |now| now.claimed), Ok(Undone::Changed)));
+    assert!(matches!(
+        undo(&node.store, &mut node.host, &found, Duration::ZERO, |now| now.claimed),
+        Ok(Undone::Changed)
+    ));
     assert_eq!(node.store.claim(VF).unwrap().unwrap().owner, Some(other.owner));
 }
 
@@ -139,7 +145,7 @@ fn an_undone_attachment_is_forgotten_when_its_addresses_are_released_too() {
     node.on_vfio(VF);
     node.write(&Record { ipam: Some("ipam".into()), ..node.record("net1", VF) });
     let found = node.survey().remove(0);
-    let done = undo(&node.store, &mut node.host, &found, |now| *now == found).unwrap();
+    let done = undo(&node.store, &mut node.host, &found, Duration::ZERO, |now| *now == found).unwrap();
     assert!(matches!(done, Undone::Done { addresses: true, .. }), "{done:?}");
     assert_eq!(node.store.claim(VF).unwrap(), None);
     let left = node.survey().remove(0);
@@ -168,10 +174,20 @@ fn a_claim_that_has_no_record_is_dropped() {
     let found = node.survey().remove(0);
     assert_eq!((found.life, found.claimed), (Life::Over(End::NoPath), true));
     assert!(matches!(
-        undo(&node.store, &mut node.host, &found, |now| *now == found),
+        undo(&node.store, &mut node.host, &found, Duration::ZERO, |now| *now == found),
         Ok(Undone::Done { .. })
     ));
     assert_eq!(node.survey(), []);
+}
+
+#[test]
+fn a_claim_whose_record_is_torn_is_told_from_one_without() {
+    let mut node = Node::new();
+    node.write(&node.record("net1", VF));
+    fs::write(node.dir.path().join("state/c1-net1"), "{").unwrap();
+    let found = node.survey();
+    let torn = found.iter().map(|it| (it.device.as_str(), it.torn, it.claimed, it.record.is_none()));
+    assert_eq!(torn.collect::<Vec<_>>(), [(VF, true, true, true)]);
 }
 
 #[test]
@@ -187,7 +203,7 @@ fn a_pod_of_the_go_plugin_has_the_namespace_of_its_claim() {
     let record = found.record.as_ref().unwrap();
     assert_eq!((record.owner.key().as_str(), record.sandbox.path.as_path()), ("abc-net-1", gone.as_path()));
     assert_eq!((found.claimed, found.life), (true, Life::Over(End::NoPath)));
-    let done = undo(&node.store, &mut node.host, &found, |now| *now == found).unwrap();
+    let done = undo(&node.store, &mut node.host, &found, Duration::ZERO, |now| *now == found).unwrap();
     assert!(matches!(done, Undone::Done { addresses: false, .. }), "{done:?}");
     assert_eq!(node.survey(), []);
 }

@@ -72,6 +72,8 @@ pub enum Tells {
     Everything,
     /// As one that has just started and has not heard of its pods: `PodResources` names none, the checkpoint has them all.
     NoPods,
+    /// As one a moment later: `PodResources` names a static pod alone, which holds nothing, the checkpoint has them all.
+    StaticPods,
     /// `PodResources` fails, and there is no checkpoint.
     Nothing,
 }
@@ -114,7 +116,7 @@ impl Ledger {
     /// Takes pods that are over out of the accounts: a kubelet does it at each admission and each `List`, once it knows its
     /// pods, and writes it down with the next list of a plugin or the next admission.
     pub(super) fn update(&mut self) {
-        if self.tells != Tells::NoPods {
+        if !matches!(self.tells, Tells::NoPods | Tells::StaticPods) {
             self.ended.clear();
         }
     }

@@ -50,7 +50,8 @@ fn attached(pod: &str, device: &str) -> Attached {
         undo: Vec::new(),
     };
     let (device, record) = (record.device.clone(), Some(record));
-    let leftover = Leftover { device, record, claimed: true, life: Life::Alive, place: Place::Linkless };
+    let leftover =
+        Leftover { device, record, claimed: true, torn: false, life: Life::Alive, place: Place::Linkless };
     Attached { plugin: "sriov", leftover, link: None }
 }
 

@@ -22,7 +22,7 @@ fn record(pod: Option<(&str, &str)>) -> Record {
 
 fn leftover(life: Life, place: Place) -> Leftover {
     let record = record(Some(("mine", "u1")));
-    Leftover { device: record.device.clone(), record: Some(record), claimed: true, life, place }
+    Leftover { device: record.device.clone(), record: Some(record), claimed: true, torn: false, life, place }
 }
 
 fn holder(pod: PodName) -> Holder {
@@ -63,17 +63,18 @@ fn every_namespace_every_place_and_everything_that_the_kubelet_can_say() {
     let (mine, other) = (named("mine"), named("other"));
     let (my_uid, other_uid) = (holder(PodName::Uid("u1".into())), holder(PodName::Uid("u2".into())));
     // Columns: home, away, linkless, died, absent, untold.
-    let table: [(Life, [&str; 4]); 5] = [
-        // The kubelet:       says nothing  nobody    that pod  another
-        (Life::Alive, ["llllll", "llllll", "llllll", "llllll"]),
-        (Life::Unseen, ["Rlllll", "Rlllll", "rlllll", "rlllll"]),
-        (Life::Over(End::EarlierBoot), ["RWRRWW", "RWRRWW", "rwrrww", "rwrrww"]),
-        (Life::Over(End::Replaced), ["RWWRWW", "RWRRWW", "rwlrww", "rwrrww"]),
-        (Life::Over(End::NoPath), ["RWWRWW", "RWRRWW", "rwlrww", "rwrrww"]),
+    let table: [(Life, [&str; 5]); 5] = [
+        // The kubelet:       says nothing  nobody    that pod  another   given now
+        (Life::Alive, ["llllll", "llllll", "llllll", "llllll", "llllll"]),
+        (Life::Unseen, ["Rlllll", "Rlllll", "rlllll", "rlllll", "rlllll"]),
+        (Life::Over(End::EarlierBoot), ["RWRRWW", "RWRRWW", "rwrrww", "rwrrww", "rwrrww"]),
+        (Life::Over(End::Replaced), ["RWWRWW", "RWRRWW", "rwlrww", "rwrrww", "rwwrww"]),
+        (Life::Over(End::NoPath), ["RWWRWW", "RWRRWW", "rwlrww", "rwrrww", "rwwrww"]),
     ];
     for (life, rows) in table {
-        let found = [Holding::Untold, Holding::Nobody, Holding::By(&mine), Holding::By(&other)]
-            .map(|holding| row(life, holding));
+        let holdings =
+            [Holding::Untold, Holding::Nobody, Holding::By(&mine), Holding::By(&other), Holding::Given];
+        let found = holdings.map(|holding| row(life, holding));
         assert_eq!(found.each_ref().map(String::as_str), rows, "{life:?}");
         assert_eq!(row(life, Holding::By(&my_uid)), rows[2], "{life:?}, by UID");
         assert_eq!(row(life, Holding::By(&other_uid)), rows[3], "{life:?}, by UID");
@@ -116,6 +117,18 @@ fn what_has_no_claim_or_no_record_is_forgotten_once_its_pod_is_gone_and_keeps_no
         let claim = Leftover { record: None, ..leftover(life, Place::Untold) };
         let verdict = decide(&claim, Holding::Nobody);
         assert_eq!((verdict.act, verdict.unclean), (wanted, false), "{life:?}");
+    }
+}
+
+#[test]
+fn a_claim_whose_record_cannot_be_read_keeps_the_device_from_the_next_pod() {
+    let torn = |life| Leftover { record: None, torn: true, ..leftover(life, Place::Untold) };
+    let verdict = decide(&torn(Life::Over(End::NoPath)), Holding::Nobody);
+    assert_eq!((verdict.act, verdict.unclean), (Act::Wait, true));
+    let held = named("mine");
+    assert!(!decide(&torn(Life::Over(End::NoPath)), Holding::By(&held)).unclean);
+    for life in [Life::Alive, Life::Unseen] {
+        assert_eq!(decide(&torn(life), Holding::Nobody).act, Act::Leave);
     }
 }
 

@@ -35,25 +35,15 @@ fn left_behind() -> (Tree, Setup) {
         sysfs: tree.sys(),
         ipam: Vec::new(),
         sources: Sources::of(&tree.root().join("kubelet"), Some(&tree.root().join("kubelet.sock"))),
+        grants: Grants::default(),
         interval: Duration::from_secs(30),
+        limit: Duration::from_secs(30),
     };
     (tree, setup)
 }
 
 fn keeper() -> (Keeper, watch::Receiver<Unclean>) {
-    let (unclean, receiver) = watch::channel(Unclean::default());
-    let keeper = Keeper {
-        setup: left_behind().1,
-        metrics: Metrics::new(),
-        unclean,
-        found: Vec::new(),
-        published: false,
-        wake: Arc::default(),
-        said: BTreeMap::new(),
-        reserved: BTreeMap::new(),
-        releases: None,
-    };
-    (keeper, receiver)
+    Keeper::new(left_behind().1, Metrics::new())
 }
 
 #[tokio::test]
@@ -64,9 +54,10 @@ async fn nobody_waits_for_a_kubelet_that_is_silent() {
     let asked = std::time::Instant::now();
     let answer = tokio::spawn({
         let sources = setup.sources.clone();
-        async move { (holdings::read(&sources).await.is_ok(), asked.elapsed()) }
+        async move { (holdings::agreed(&sources).await.is_ok(), asked.elapsed()) }
     });
-    let handle = start(setup, Metrics::new()).await;
+    let mut handle = start(setup, Metrics::new());
+    handle.first().await;
     let started = asked.elapsed();
     assert!(handle.unclean().borrow().get(&DEVICE.parse().unwrap()).is_some());
     let (told, answered) = answer.await.unwrap();
@@ -99,4 +90,107 @@ fn a_state_that_cannot_be_read_is_unseen_and_no_empty_one() {
     std::fs::rename(&claims, tree.root().join("aside")).unwrap();
     std::fs::write(&claims, "").unwrap();
     assert_eq!(look(&setup.state).unseen, ["sriov"]);
+}
+
+/// The record of another pod that is gone, whose VF is on another bus.
+fn another(tree: &Tree, setup: &Setup) {
+    tree.pf("0000:5e:00.0", "ens2f0");
+    tree.vf(OTHER, "0000:5e:00.0").on_vfio(60);
+    let store = Store::sriov(&Paths { state: setup.state.join("sriov"), sysfs: tree.sys() });
+    let mut record = store.records().unwrap().remove(0);
+    record.owner.container_id = "c2".into();
+    record.device = OTHER.into();
+    record.function = OTHER.parse().ok();
+    store.save(&record, &Map::new()).unwrap();
+    store.set_claim(&record).unwrap();
+}
+
+const OTHER: &str = "0000:5e:02.0";
+
+/// A kubelet that has given nothing to anybody.
+fn gives_nothing(setup: &Setup) {
+    std::fs::create_dir_all(setup.sources.checkpoint.parent().unwrap()).unwrap();
+    std::fs::write(&setup.sources.checkpoint, r#"{"Data":{"PodDeviceEntries":null},"Checksum":1}"#).unwrap();
+}
+
+fn pipe(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+}
+
+fn has(unclean: &Unclean, device: &str) -> bool {
+    unclean.get(&device.parse().unwrap()).is_some()
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_device_that_hangs_keeps_no_other_from_being_put_back() {
+    let (tree, setup) = left_behind();
+    another(&tree, &setup);
+    gives_nothing(&setup);
+    let store = Store::sriov(&Paths { state: setup.state.join("sriov"), sysfs: tree.sys() });
+    let mut records = store.records().unwrap();
+    records.retain(|record| record.device == DEVICE);
+    let before = attachment::DriverBefore { driver: Some("iavf".into()), only: None };
+    records[0].undo = vec![attachment::Undo::Driver(before)];
+    store.save(&records[0], &Map::new()).unwrap();
+    // Nobody writes to it: whoever reads which driver is wanted waits, as in the kernel.
+    pipe(&tree.sys().join("bus/pci/devices").join(DEVICE).join("driver_override"));
+    let handle = start(setup, Metrics::new());
+    let mut unclean = handle.unclean();
+    let put_back = unclean.wait_for(|now| has(now, DEVICE) && !has(now, OTHER));
+    tokio::time::timeout(PATIENCE, put_back).await.unwrap().unwrap();
+    assert_eq!(store.records().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_look_that_hangs_is_told_to_whoever_asks_whether_the_daemon_is_alive() {
+    let (tree, mut setup) = left_behind();
+    setup.limit = Duration::from_millis(100);
+    let vendor = tree.sys().join("bus/pci/devices").join(DEVICE).join("vendor");
+    pipe(&vendor);
+    let metrics = Metrics::new();
+    let mut handle = start(setup, metrics.clone());
+    assert!(tokio::time::timeout(Duration::from_millis(500), handle.first()).await.is_err());
+    let told = metrics.liveness();
+    assert_eq!(told.reasons, ["a look at what pods left behind has not ended for 100ms"]);
+    drop(handle);
+    // Its thread ends with this.
+    std::fs::write(&vendor, "0x8086\n").unwrap();
+}
+
+#[tokio::test]
+async fn what_was_given_while_the_kubelet_answered_is_left_and_not_called_unhealthy() {
+    let (tree, setup) = left_behind();
+    gives_nothing(&setup);
+    let store = Store::sriov(&Paths { state: setup.state.join("sriov"), sysfs: tree.sys() });
+    setup.grants.note(DEVICE.parse().unwrap(), "intel.com/dpdk".to_owned(), std::time::Instant::now());
+    let (mut keeper, receiver) = Keeper::new(setup, Metrics::new());
+    keeper.pass().await;
+    assert!(!has(&receiver.borrow(), DEVICE));
+    assert_eq!(store.records().unwrap().len(), 1);
+    assert!(store.claim(DEVICE).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_is_unclean_is_not_given_whatever_the_pool_says() {
+    let (_tree, setup) = left_behind();
+    let grants = setup.grants.clone();
+    let device: DeviceId = DEVICE.parse().unwrap();
+    let (mut keeper, _receiver) = Keeper::new(setup, Metrics::new());
+    keeper.pass().await;
+    let refused = grants.give(std::slice::from_ref(&device), "intel.com/dpdk", std::time::Instant::now());
+    assert_eq!(refused.unwrap_err().0, device);
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_record_is_forgotten_with_it() {
+    let (_tree, setup) = left_behind();
+    let (mut keeper, _receiver) = Keeper::new(setup, Metrics::new());
+    keeper.reserved.insert("c9-net1".to_owned(), "why".to_owned());
+    keeper.reserved.insert("c1-net1".to_owned(), "why".to_owned());
+    keeper.pass().await;
+    assert_eq!(keeper.reserved.keys().collect::<Vec<_>>(), ["c1-net1"]);
+    assert_eq!(keeper.said.len(), 1);
 }
