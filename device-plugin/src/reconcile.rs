@@ -6,10 +6,11 @@ mod pass;
 mod task;
 mod tell;
 mod unclean;
+mod work;
 
 pub(crate) use decide::is_same;
 pub use decide::{Act, Holding, Verdict, decide};
 pub(crate) use pass::{Plugin, look};
-pub(crate) use task::on_thread;
 pub use task::{Handle, Setup, start};
 pub use unclean::Unclean;
+pub(crate) use work::on_thread;

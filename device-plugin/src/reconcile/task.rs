@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use attachment::{Leftover, Life, Record};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::decide::{Act, Holding, decide};
 use super::pass::{self, Done, Outcome, Plugin, Released, Sight, Word};
 use super::tell;
 use super::unclean::Unclean;
+use super::work::{Work, on_thread};
 use crate::holdings::{self, PodName, Sources};
 use crate::inventory::DeviceId;
 use crate::metrics::Metrics;
@@ -121,15 +122,6 @@ pub fn start(setup: Setup, metrics: Metrics) -> Handle {
 /// A device that must not be handed out, the CNI plugin by whose state, and why.
 type Dirty = (&'static str, DeviceId, String);
 
-/// What a thread that puts things back tells.
-#[derive(Debug)]
-enum Event {
-    /// What became of one attachment.
-    Became(Box<Outcome>),
-    /// The group is done with.
-    Over(String),
-}
-
 struct Keeper {
     setup: Setup,
     metrics: Metrics,
@@ -145,16 +137,12 @@ struct Keeper {
     reserved: BTreeMap<String, String>,
     /// IPAM plugins at work.
     releases: Option<JoinHandle<Vec<(Record, Released)>>>,
-    /// Groups whose thread is at work.
-    busy: BTreeSet<String>,
-    teller: mpsc::UnboundedSender<Event>,
-    told: mpsc::UnboundedReceiver<Event>,
+    work: Work,
 }
 
 impl Keeper {
     fn new(setup: Setup, metrics: Metrics) -> (Self, watch::Receiver<Unclean>) {
         let (unclean, receiver) = watch::channel(Unclean::default());
-        let (teller, told) = mpsc::unbounded_channel();
         let (wake, lags) = Default::default();
         let keeper = Self {
             setup,
@@ -167,9 +155,7 @@ impl Keeper {
             said: BTreeMap::new(),
             reserved: BTreeMap::new(),
             releases: None,
-            busy: BTreeSet::new(),
-            teller,
-            told,
+            work: Work::new(),
         };
         (keeper, receiver)
     }
@@ -248,9 +234,8 @@ impl Keeper {
 
     /// Takes in what was done since, forgets what was said of what is there no more, and says what cannot be read.
     fn begin(&mut self, sight: &Sight) {
-        let mut late = Vec::new();
-        while let Ok(event) = self.told.try_recv() {
-            self.take(event, &mut late);
+        while let Some(outcome) = self.work.ready() {
+            self.take(&outcome);
         }
         let found = || sight.found.iter();
         let keys: BTreeSet<String> = found().map(|(plugin, leftover)| tell::key(plugin, leftover)).collect();
@@ -265,35 +250,17 @@ impl Keeper {
         }
     }
 
-    /// Has each group's attachments put back in a thread of its own, and tells of each as soon as it is done. A group that
-    /// hangs keeps no other, and goes on by itself.
+    /// Has each group's attachments put back beside the others', and tells of each as soon as it is done. A group that hangs
+    /// keeps no other, and goes on by itself.
     async fn act(&mut self, found: Vec<(Plugin, Leftover)>, word: &Word) -> Vec<Outcome> {
-        let mut groups: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for (plugin, leftover) in found {
-            groups.entry(pass::group(&leftover)).or_default().push((plugin, leftover));
-        }
-        groups.retain(|group, _| !self.busy.contains(group));
-        let mut started = BTreeSet::new();
-        for (group, found) in groups {
-            let (over, word) = (Over { teller: self.teller.clone(), group: group.clone() }, word.clone());
-            let began = thread(move || {
-                // Nobody listens where the daemon is ending.
-                pass::act(found, &word, |outcome| drop(over.teller.send(Event::Became(Box::new(outcome)))));
-                drop(over);
-            });
-            if began {
-                self.busy.insert(group.clone());
-                started.insert(group);
-            }
-        }
+        let started = self.work.begin(found, word);
         let (mut outcomes, mut late) = (Vec::new(), pin!(tokio::time::sleep(LONGEST)));
-        while !started.is_disjoint(&self.busy) {
+        while self.work.is_at(&started) {
             tokio::select! {
-                event = self.told.recv() => event.map_or((), |event| self.take(event, &mut outcomes)),
+                outcome = self.work.next() => outcomes.extend(outcome.inspect(|outcome| self.take(outcome))),
                 () = &mut late => {
-                    let hanging: Vec<_> = started.intersection(&self.busy).cloned().collect();
                     self.metrics.reconciled("failed");
-                    let what = hanging.join(", ");
+                    let what = self.work.hanging(&started);
                     tracing::error!(
                         "what pods left at {what} is not put back after {LONGEST:?}; it is waited for, and others go on"
                     );
@@ -301,8 +268,9 @@ impl Keeper {
                 }
             }
             // What is there already is told with it.
-            while let Ok(event) = self.told.try_recv() {
-                self.take(event, &mut outcomes);
+            while let Some(outcome) = self.work.ready() {
+                self.take(&outcome);
+                outcomes.push(outcome);
             }
             self.send();
         }
@@ -310,14 +278,7 @@ impl Keeper {
     }
 
     /// Says what became of an attachment, once, and counts it.
-    fn take(&mut self, event: Event, outcomes: &mut Vec<Outcome>) {
-        let outcome = match event {
-            Event::Over(group) => {
-                self.busy.remove(&group);
-                return;
-            }
-            Event::Became(outcome) => *outcome,
-        };
+    fn take(&mut self, outcome: &Outcome) {
         let (key, text) = (outcome.key(), outcome.text());
         outcome.tell(&self.metrics, self.said.get(&key) != Some(&text));
         self.said.insert(key, text);
@@ -326,7 +287,6 @@ impl Keeper {
             self.found.retain(|(by, id, _)| *by != plugin || id.to_string() != *device);
             self.found.extend(outcome.unclean());
         }
-        outcomes.push(outcome);
     }
 
     /// What was unclean by the state of a plugin that is `unseen` stays so.
@@ -418,20 +378,8 @@ impl Keeper {
         }
         let waits =
             |outcome: &Outcome| outcome.verdict.act == Act::Wait || matches!(outcome.done, Done::Failed(_));
-        let again = outcomes.iter().any(waits) || !self.busy.is_empty() || !sight.unseen.is_empty();
+        let again = outcomes.iter().any(waits) || self.work.is_at_any() || !sight.unseen.is_empty();
         if again { WAITING.min(interval) } else { interval }
-    }
-}
-
-/// Tells of the end of a group's thread, however it ends.
-struct Over {
-    teller: mpsc::UnboundedSender<Event>,
-    group: String,
-}
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        let _ = self.teller.send(Event::Over(std::mem::take(&mut self.group)));
     }
 }
 
@@ -457,24 +405,6 @@ fn is_kept_by_account(outcome: &Outcome, word: &Word) -> bool {
         |holding| matches!(holding, Holding::By(holder) if matches!(holder.pod, PodName::Uid(_)));
     over && matches!(outcome.verdict.act, Act::Leave | Act::Wait)
         && by_account(word.holding(&outcome.leftover))
-}
-
-/// Runs blocking work in a thread that ends with it: it steps into network namespaces, and one from which there was no way
-/// back must not be met again. Whether it began.
-fn thread(work: impl FnOnce() + Send + 'static) -> bool {
-    let started = std::thread::Builder::new().name("reconcile".into()).spawn(work);
-    if let Err(error) = &started {
-        tracing::error!("cannot start a thread: {error}");
-    }
-    started.is_ok()
-}
-
-/// What blocking work in a thread of its own gives; `None` where it panicked.
-pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (sender, receiver) = oneshot::channel();
-    // Nobody listens where the daemon is ending.
-    thread(move || drop(sender.send(work())));
-    receiver.await.ok()
 }
 
 #[cfg(test)]
