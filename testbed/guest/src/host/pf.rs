@@ -51,6 +51,13 @@ impl Pf {
         if self.attribute("sriov_numvfs")? == "0" { Ok(()) } else { self.set_attribute("sriov_numvfs", "0") }
     }
 
+    /// How many VFs it has now. Unlike `sriov_numvfs`, which waits for whoever makes or removes some.
+    pub(crate) fn count_vfs(&self) -> Result<usize> {
+        let entries = fs::read_dir(self.path()).with_context(|| format!("cannot list {}", self.address()))?;
+        let is_vf = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("virtfn");
+        Ok(entries.flatten().filter(is_vf).count())
+    }
+
     /// Its VFs, in the order of their indices.
     pub(crate) fn vfs(&self) -> Result<Vec<Function>> {
         let count: usize = self.attribute("sriov_numvfs")?.parse()?;

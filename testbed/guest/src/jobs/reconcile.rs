@@ -30,8 +30,7 @@ mod reset;
 /// The promise: everything is as it was within this time of `sriovdp`'s start.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The node is emulated and the programs are not optimised: on a host that others use, too, all is three times slower. The
-/// cases say how long it took.
+/// How long it is waited for, so that a case which is too late can say by how much.
 const PATIENCE: Duration = LIMIT.saturating_mul(3);
 
 /// The CNI plugins' state, and where it is kept on a disk that outlives a reset.
@@ -169,10 +168,12 @@ fn loss_while_it_runs(vf: &Vf, living: &Living<'_>) -> Result<String> {
     Ok(format!("{:.2} s after its namespace was gone", took.as_secs_f64()))
 }
 
-/// Waits until no more than `kept` records are left: how long that took since `began`.
+/// Waits until no more than `kept` records are left: how long that took since `began`, which the promise limits.
 fn put_back(began: Instant, kept: usize) -> Result<Duration> {
     host::until("end of the records", PATIENCE, || Ok((records()? <= kept).then_some(())))?;
-    Ok(began.elapsed())
+    let took = began.elapsed();
+    ensure!(took <= LIMIT, "everything is put back after {:.2} s, wanted {LIMIT:?}", took.as_secs_f64());
+    Ok(took)
 }
 
 fn records() -> Result<usize> {

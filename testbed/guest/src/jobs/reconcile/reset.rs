@@ -26,9 +26,6 @@ use crate::report;
 /// On the same disk.
 const BEFORE: &str = "/out/before-the-reset.json";
 
-/// How many VFs of those that are free.
-const PODS: usize = 6;
-
 /// What was written before a reset, in the boot after it.
 pub(super) fn remembered() -> Result<Option<Value>> {
     if !fs::exists(BEFORE)? {
@@ -37,19 +34,17 @@ pub(super) fn remembered() -> Result<Option<Value>> {
     Ok(Some(serde_json::from_slice(&fs::read(BEFORE)?)?))
 }
 
-/// Attaches pods and resets the machine. Does not return.
+/// Attaches a pod to each free VF, kernel and vfio-pci alike, and resets the machine. Does not return.
 pub(super) fn before(free: &[&Vf]) -> Result<()> {
-    // Of both PFs, kernel and vfio-pci alike.
-    let chosen: Vec<&&Vf> = free.iter().step_by(2).take(PODS).collect();
     let mut states = serde_json::Map::new();
     let mut pods = Vec::new();
-    for vf in chosen {
+    for vf in free {
         states.insert(vf.function.address().to_owned(), vf.state()?);
         let pod = Sandbox::create(&format!("reset-{}", pods.len()))?;
         pod.add(&vf.conf())?;
         pods.push(pod);
     }
-    ensure!(records()? == PODS, "{} records, wanted {PODS}", records()?);
+    ensure!(records()? == free.len(), "{} records, wanted {}", records()?, free.len());
     fs::write(BEFORE, json!({"states": states}).to_string())?;
     sync();
     // QEMU was told to end instead.
