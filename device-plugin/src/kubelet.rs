@@ -287,7 +287,8 @@ async fn over(pool: &mut watch::Receiver<Arc<Pool>>) {
 async fn forgotten(contact: &Contact, folder: &Folder) {
     let mut folder = folder.clone();
     let mut backoff = Backoff::default();
-    contact.heard().await;
+    // It may be over before anybody waits for it, where another process registers the same pool at that moment.
+    contact.listened().await;
     loop {
         contact.silence().await;
         if folder.kubelet_listens() == Some(true) {

@@ -74,6 +74,11 @@ impl Contact {
         let _ = self.streams.subscribe().wait_for(|streams| streams.now > 0).await;
     }
 
+    /// Waits until the kubelet has listened, be it no more.
+    pub(super) async fn listened(&self) {
+        let _ = self.streams.subscribe().wait_for(|streams| streams.ever).await;
+    }
+
     /// Waits until nobody listens, and nobody has come back at once.
     pub(super) async fn silence(&self) {
         let mut streams = self.streams.subscribe();

@@ -253,3 +253,17 @@ async fn a_name_that_is_too_long_is_final() {
     let error = front.serve().await.unwrap_err();
     assert!(matches!(error, Error::Socket(SocketError::TooLong { .. })), "{error}");
 }
+
+#[tokio::test]
+async fn a_kubelet_that_listened_for_a_moment_has_let_go() {
+    let (_tree, kubelet) = node("device-plugins");
+    let metrics = Metrics::new();
+    let resource = Resource::new("intel.com", "net").unwrap();
+    let contact = Contact::new(resource, metrics.clone(), metrics.epoch());
+    let _kubelet = std::os::unix::net::UnixListener::bind(kubelet.dir().join("kubelet.sock")).unwrap();
+    let folder = Folder::follow(kubelet.dir().parent().unwrap(), false);
+    // As where another process registers the same pool before anybody waits for this.
+    drop(contact.listen());
+    let limit = std::time::Duration::from_secs(10);
+    tokio::time::timeout(limit, forgotten(&contact, &folder)).await.unwrap();
+}
