@@ -228,7 +228,7 @@ impl World {
     }
 
     /// Makes the pools from all that is known, and asks the kubelet before where that matters.
-    async fn settle(&mut self) {
+    async fn settle(&mut self) -> Vec<(Arc<Pool>, Option<Why>)> {
         let due = self.again.is_some_and(|again| again <= tokio::time::Instant::now());
         let unclean = self.unclean.borrow_and_update().clone();
         let scene = Scene { configs: &self.pools_wanted, snapshot: &self.snapshot, unclean: &unclean };
@@ -241,7 +241,7 @@ impl World {
             };
             self.hear(answer, asked);
         }
-        self.build(asks);
+        self.build(asks)
     }
 
     fn hear(&mut self, answer: Result<Agreed, holdings::Error>, asked: Instant) {
