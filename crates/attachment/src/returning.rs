@@ -1,6 +1,7 @@
 //! A link's way back to the host, from wherever it is by now and whatever it is called.
 //! It must not touch a link that is not the recorded one: where several could be meant, none is.
 
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -218,7 +219,7 @@ impl Way<'_> {
     /// Out of the pod, renamed and put back in one message, which leaves it up or down as is wanted. Returns it as it is on the
     /// host then. Its MTU is not in that message: one that the kernel refuses by now would end it halfway.
     fn leave_pod(&self, host: &mut Host, pod: &mut Netlink, link: &Link) -> Result<Link, Error> {
-        self.drop_clashing_alt_names(pod, link)?;
+        let link = &without_alt_names(pod, link, |alt| !self.may_keep(alt));
         let change = LinkChange { mtu: None, addr_gen_mode: None, ..self.change(link) };
         let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..change.clone() };
         let up = self.is_up_at_once(link);
@@ -236,29 +237,24 @@ impl Way<'_> {
                 let name = self.before.name.to_string();
                 let alias = change.alias.unwrap_or(&link.alias).to_owned();
                 let allmulti = change.allmulti.unwrap_or(link.allmulti);
-                let mut alt_names = link.alt_names.clone();
-                alt_names.retain(|alt| *alt != name);
                 // What the kernel begins anew with in each namespace.
                 let (master, addr_gen_mode) = (None, link.addr_gen_mode.map(|_| EUI64));
-                return Ok(Link {
-                    index,
-                    name,
-                    alias,
-                    alt_names,
-                    allmulti,
-                    up,
-                    master,
-                    addr_gen_mode,
-                    ..link.clone()
-                });
+                return Ok(Link { index, name, alias, allmulti, up, master, addr_gen_mode, ..link.clone() });
             }
         }
-        // The kernel moves under the pod's name and renames then, which failed; or both names are taken on the host, and it
-        // needs one that is nobody's for the way.
-        if let Err(error) = pod.link_by_index(link.index) {
-            return if error.is_no_link() { by_text(host, &link.name) } else { Err(error.into()) };
-        }
-        let passing = format!("{PASSING}{}", link.index);
+        // The kernel moves under the pod's name and renames then, which failed; or names of the link's are taken on the host, and
+        // it needs one that is nobody's for the way. Alternative names that are taken stay behind: the kernel moves no link with
+        // such a one (`__dev_change_net_namespace`, net/core/dev.c of Linux 6.12), and a pod names its links as it likes.
+        let link = match pod.link_by_index(link.index) {
+            Err(error) if error.is_no_link() => return by_text(host, &link.name),
+            found => found?,
+        };
+        let on_host = names(&host.netlink.links()?);
+        without_alt_names(pod, &link, |alt| on_host.contains(alt));
+        let in_pod = names(&pod.links()?);
+        let is_free = |name: &String| !on_host.contains(name) && !in_pod.contains(name);
+        let mut passing = (link.index..).map(|number| format!("{PASSING}{number}")).filter(is_free);
+        let passing = passing.next().ok_or(netlink::Error::NoLink)?;
         let rename = LinkChange { name: Some(&passing), up: Some(false), ..LinkChange::default() };
         self.named(pod.change_link(
             link.index,
@@ -347,7 +343,8 @@ impl Way<'_> {
             let down = LinkChange { up: Some(false), ..LinkChange::default() };
             self.named(host.netlink.change_link(link.index, "set link down", &down))?;
         }
-        self.drop_clashing_alt_names(&mut host.netlink, link)?;
+        // udev may have made the host name an alternative name of the link meanwhile; the kernel takes that for a clash.
+        without_alt_names(&mut host.netlink, link, |alt| alt == name);
         let rename = |name| LinkChange { name: Some(name), ..LinkChange::default() };
         match host.netlink.change_link(link.index, "rename link", &rename(name)) {
             Err(error) if error.is_exists() => {
@@ -375,17 +372,31 @@ impl Way<'_> {
         }
     }
 
-    /// udev may have made the host name an alternative name of the link meanwhile; the kernel takes that for a clash.
-    fn drop_clashing_alt_names(&self, netlink: &mut Netlink, link: &Link) -> Result<(), Error> {
-        for name in link.alt_names.iter().filter(|name| *name == self.before.name.as_str()) {
-            netlink.remove_alt_name(link.index, name)?;
-        }
-        Ok(())
+    /// Whether the link may come home with an alternative name: it had it there, or nobody noted which it had. Not with its
+    /// own name as one, which the kernel takes for a clash.
+    fn may_keep(&self, alt_name: &str) -> bool {
+        let wanted = self.before.alt_names.as_ref();
+        alt_name != self.before.name.as_str()
+            && wanted.is_none_or(|wanted| wanted.iter().any(|name| name == alt_name))
     }
 
     fn named(&self, changed: Result<(), netlink::Error>) -> Result<(), Error> {
         changed.map_err(|source| Error::Device { device: self.record.device.clone(), source })
     }
+}
+
+/// Takes the alternative names off that are not wanted, and returns the link with those that it has then. What does not come
+/// off is no error yet: the pod may have taken it off itself, and whether it stands in the way the next step says.
+fn without_alt_names(netlink: &mut Netlink, link: &Link, unwanted: impl Fn(&str) -> bool) -> Link {
+    let mut link = link.clone();
+    let index = link.index;
+    link.alt_names.retain(|name| !unwanted(name) || netlink.remove_alt_name(index, name).is_err());
+    link
+}
+
+/// All that links are called.
+fn names(links: &[Link]) -> HashSet<String> {
+    links.iter().flat_map(|link| [&link.name].into_iter().chain(&link.alt_names)).cloned().collect()
 }
 
 fn by_text(host: &mut Host, name: &str) -> Result<Link, Error> {

@@ -1,5 +1,6 @@
 //! The real binary in real network namespaces, as root: what it does to a veth is read back with `ip`.
 
+mod alt_names;
 mod attach;
 mod by_key;
 mod come_back;

@@ -205,6 +205,8 @@ fn changed_in_the_pod(bench: &Bench) -> Result<()> {
     pod.netns.ip(&["link", "set", "net1", "down"])?;
     pod.netns.ip(&["link", "set", "net1", "name", "mine", "mtu", "1400", "address", "02:00:00:00:00:99"])?;
     pod.netns.ip(&["link", "set", "mine", "up"])?;
+    // A name that the host has: the kernel moves no link with such a one.
+    pod.netns.ip(&["link", "property", "add", "dev", "mine", "altname", &bench.pf0.name()?])?;
     pod.del(&conf)?;
     bench.unchanged(0, &before)
 }
