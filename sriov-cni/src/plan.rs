@@ -39,8 +39,14 @@ pub(crate) fn plan(
         effective: observed.link.as_ref().and_then(|link| link.mac.clone()),
         locked: None,
     };
+    // A trusted VF changes its address under an administrator's hold as if there were none: to see whether there is one, trust is
+    // off for as long, and so it is on the way back.
+    let probed = conf.mac.is_some() && observed.link.is_some() && vf.trust == Some(true) && !vf.mac.is_zero();
+    if probed {
+        steps.push(Step::Vf { set: VfAttribute::Trust(false), before: VfAttribute::Trust(true) });
+    }
     steps.push(match conf.mac.clone() {
-        Some(set) => Step::Mac { set, before, trusted: vf.trust == Some(true) },
+        Some(set) => Step::Mac { set, before },
         None => Step::Remember(Undo::Mac(before)),
     });
     if let Some(rate) = conf.rate {
@@ -54,8 +60,8 @@ pub(crate) fn plan(
         let before = VfAttribute::Spoofchk(vf.spoofchk.unwrap_or(true));
         steps.push(Step::Vf { set: VfAttribute::Spoofchk(on), before });
     }
-    if let Some(on) = conf.trust {
-        let before = VfAttribute::Trust(vf.trust.unwrap_or(false));
+    if let Some(on) = conf.trust.or(probed.then_some(true)) {
+        let before = VfAttribute::Trust(vf.trust.unwrap_or(false) && !probed);
         steps.push(Step::Vf { set: VfAttribute::Trust(on), before });
     }
     if let Some(state) = conf.link_state {

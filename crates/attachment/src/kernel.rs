@@ -25,6 +25,12 @@ pub(crate) struct Held {
     pub(crate) admin: [u8; 6],
     /// What was set through the PF, by its `IFLA_VF_…`, in order.
     pub(crate) told: Vec<u16>,
+    /// How often the VF's link still shows its last MAC after it was given another, and the PF with it.
+    pub(crate) late: u32,
+    /// The MAC that it does not show yet.
+    pub(crate) coming: Option<[u8; 6]>,
+    /// How much may be set through the PF before whoever sets it is taken for dead.
+    pub(crate) dies_after: Option<usize>,
 }
 
 pub(crate) type Shared = Arc<Mutex<Held>>;
@@ -38,6 +44,12 @@ pub(crate) fn host(tree: &Tree, held: &Shared) -> Host {
             request.get(4..8)? == PF_INDEX.to_ne_bytes() || request.windows(6).any(|it| it == b"ens1f0");
         let mac = |at: usize| request.get(at..at + 6)?.first_chunk::<6>().copied();
         if kind != RTM_SETLINK {
+            if !at_pf && held.coming.is_some() {
+                held.late = held.late.saturating_sub(1);
+                if held.late == 0 {
+                    held.own = held.coming.take().unwrap_or(held.own);
+                }
+            }
             let shown = if held.admin == [0; 6] { held.own } else { held.admin };
             let (spoofchk, trust) = (Some(true), Some(false));
             let vf = Vf { mac: shown, vlan: (100, 0), rate: (0, 0), spoofchk, trust, guids: false };
@@ -49,11 +61,18 @@ pub(crate) fn host(tree: &Tree, held: &Shared) -> Host {
             // After `struct ifinfomsg` and the attribute's header.
             let asked = mac(20)?;
             let allowed = held.admin == [0; 6] || held.admin == asked;
-            held.own = if allowed { asked } else { held.own };
+            match allowed {
+                true if held.late > 0 => held.coming = Some(asked),
+                true => held.own = asked,
+                false => {}
+            }
             return allowed.then(Vec::new);
         }
         // Two more headers on the way: the list's and the VF's.
         let attribute = u16::from_ne_bytes(*request.get(26..28)?.first_chunk()?);
+        if held.dies_after.is_some_and(|most| held.told.len() >= most) {
+            return None;
+        }
         held.told.push(attribute);
         if attribute == 1 {
             held.admin = mac(32)?;

@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::record::{MacBefore, Pf};
 
 /// How long a driver that works through its PF (iavf) may take to show an address.
-const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(2) };
 
 /// What becomes of a link that is given an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,12 +50,14 @@ pub(crate) fn set(
     Ok(())
 }
 
-/// Puts both addresses back; `link` is where the VF's own link is on the host.
+/// Puts both addresses back; `link` is where the VF's own link is on the host. `note` is called before a hold is taken off of
+/// which nobody knew yet, so that it is made again also where this is killed on the way: the PF may read the same without it.
 pub(crate) fn restore(
     host: &mut Host,
     pf: Option<Pf>,
     link: Option<&Link>,
     before: &MacBefore,
+    note: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
     let own = link.zip(before.effective.as_ref()).filter(|(link, mac)| link.mac.as_ref() != Some(*mac));
     let mut refused = None;
@@ -67,9 +69,18 @@ pub(crate) fn restore(
     };
     let pf_link = host.pf_link(pf.address)?;
     let released = refused.is_some();
+    // What cannot be noted is put back all the same: it would take a kill right here to miss it.
+    let mut errors = Vec::new();
     if let Some((link, mac)) = own.filter(|_| released) {
+        if before.locked.is_none() {
+            errors.extend(note().err());
+        }
         at_pf(host, &pf_link, pf.vf, MacAddr::zero())?;
         refused = set_own(host, link, mac)?;
+    }
+    if let Some((link, mac)) = own.filter(|_| refused.is_none()) {
+        // Before the link shows it the PF may not have it either, and what it shows then is no reason for a hold.
+        errors.extend(shown(host, link, mac).err());
     }
     let held = host.netlink.vf(pf_link.index, pf.vf)?.mac;
     // What the PF shows does not tell an administrator's MAC from the VF's own: where it was an administrator's and its
@@ -77,9 +88,10 @@ pub(crate) fn restore(
     // Where nobody noted whose it was (the Go plugin does not), a hold that was in the way is taken for an administrator's.
     let hold_again = before.locked.unwrap_or(released) && !admin.is_zero();
     if held != *admin || hold_again {
-        at_pf(host, &pf_link, pf.vf, admin.clone())?;
+        errors.extend(at_pf(host, &pf_link, pf.vf, admin.clone()).err());
     }
-    refused.map_or(Ok(()), Err)
+    errors.extend(refused);
+    Error::all(errors).map_or(Ok(()), Err)
 }
 
 fn at_pf(host: &mut Host, pf: &Link, vf: u32, mac: MacAddr) -> Result<(), Error> {

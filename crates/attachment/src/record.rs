@@ -232,6 +232,17 @@ impl Record {
         has(|undo| matches!(undo, Undo::Link(_))) && !has(|undo| matches!(undo, Undo::Driver(_)))
     }
 
+    /// The same, with the MAC at the PF known to be an administrator's.
+    pub(crate) fn with_hold(&self) -> Self {
+        let mut record = self.clone();
+        for undo in &mut record.undo {
+            if let Undo::Mac(before) = undo {
+                before.locked = Some(true);
+            }
+        }
+        record
+    }
+
     /// True for one made of the Go plugin's cache, which is written after the changes that it tells of.
     pub(crate) fn is_of_go(&self) -> bool {
         self.sandbox.id.is_none()

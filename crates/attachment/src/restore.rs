@@ -95,7 +95,9 @@ pub(crate) fn restore_within(
             Undo::Vf(before) => record.pf.map_or(Ok(()), |pf| restore_vf(host, pf, before, &mut port)),
             Undo::Mac(before) => {
                 port = None;
-                mac::restore(host, record.pf, home.as_ref(), before)
+                mac::restore(host, record.pf, home.as_ref(), before, || {
+                    store.map_or(Ok(()), |store| store.amend(&record.with_hold()))
+                })
             }
             Undo::Network(saved) => {
                 let lost = home.as_ref().map(|link| host.netlink.restore_network(link.index, saved));

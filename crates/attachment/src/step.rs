@@ -33,8 +33,6 @@ pub enum Step {
         set: MacAddr,
         /// The old ones.
         before: MacBefore,
-        /// A trusted VF may change its address under an administrator's: its success says nothing of the hold.
-        trusted: bool,
     },
     /// Moves the link into the pod under its new name, in one message.
     Move {
@@ -177,10 +175,8 @@ fn change(
             on_link(host, link.map(|(link, _)| link), "set link down", &change)
         }
         Step::Vf { set, .. } => set_vf(host, pf.zip(pf_link), set),
-        Step::Mac { set: mac, before, trusted } => {
-            let assigned = before.admin.as_ref().is_some_and(|admin| !admin.is_zero());
-            let note = |refused| journal.set_locked(refused || *trusted && assigned);
-            crate::mac::set(host, pf, link, mac, note)
+        Step::Mac { set: mac, .. } => {
+            crate::mac::set(host, pf, link, mac, |refused| journal.set_locked(refused))
         }
         Step::Bind { driver, .. } => {
             journal.record().function.map_or(Ok(()), |function| driver::bind(host, function, driver))

@@ -171,6 +171,14 @@ impl Store {
         write(&path, Value::Object(object).to_string().as_bytes(), Against::PowerLoss)
     }
 
+    /// Writes the record anew, beside the keys that its file has already.
+    pub(crate) fn amend(&self, record: &Record) -> Result<(), Error> {
+        let path = self.path(&record.owner);
+        let Some(bytes) = read(&path)? else { return Ok(()) };
+        let beside = serde_json::from_slice(&bytes).map_err(|source| Error::Corrupt { path, source })?;
+        self.save(record, &beside)
+    }
+
     /// The record of an owner, whichever program wrote it.
     pub fn load(&self, owner: &Owner) -> Result<Option<Record>, Error> {
         let path = self.path(owner);

@@ -98,6 +98,43 @@ fn every_change_carries_what_was_before() {
     );
 }
 
+/// The kernel lets a trusted VF change its address whoever holds it.
+#[test]
+fn trust_is_off_while_a_mac_is_tried_there_and_back() {
+    let trusted = |mac: &str, link| {
+        let observed = observed(link);
+        let vf = Vf { trust: Some(true), mac: mac.parse().unwrap(), ..observed.vf };
+        Observed { vf, ..observed }
+    };
+    let steps = |conf: &Conf, observed: &Observed| -> Vec<(Option<VfAttribute>, Undo)> {
+        let steps = plan(conf, observed, None, &net1()).unwrap();
+        let set = |step: &Step| match step {
+            Step::Vf { set, .. } => Some(set.clone()),
+            _ => None,
+        };
+        steps.iter().map(|step| (set(step), step.undo())).collect()
+    };
+    let mac = Conf { mac: everything().mac, ..bare() };
+    let trust = VfAttribute::Trust;
+    let found = steps(&mac, &trusted("02:00:00:00:02:02", Some(kernel_vf(false))));
+    let [off, (None, Undo::Mac(_)), on, (None, Undo::Link(_))] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(*off, (Some(trust(false)), Undo::Vf(trust(true))));
+    assert_eq!(*on, (Some(trust(true)), Undo::Vf(trust(false))));
+    // What the network asks for is what the pod gets.
+    let distrusted = Conf { trust: Some(false), ..mac.clone() };
+    let found = steps(&distrusted, &trusted("02:00:00:00:02:02", Some(kernel_vf(false))));
+    assert_eq!(found[2], (Some(trust(false)), Undo::Vf(trust(false))));
+    // There is nothing to try, or nothing to find.
+    for observed in [
+        trusted("02:00:00:00:02:02", None),
+        trusted("00:00:00:00:00:00", Some(kernel_vf(false))),
+        observed(Some(kernel_vf(false))),
+    ] {
+        let found = steps(&mac, &observed);
+        assert!(!found.iter().any(|(_, undo)| matches!(undo, Undo::Vf(VfAttribute::Trust(_)))), "{found:?}");
+    }
+}
+
 #[test]
 fn a_vf_under_a_userspace_driver_stays_where_it_is() {
     let steps = plan(&everything(), &observed(None), None, &net1()).unwrap();

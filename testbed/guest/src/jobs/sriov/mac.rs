@@ -32,13 +32,19 @@ pub(super) fn run(cases: &mut Cases, bench: &Bench) {
     cases.run("an-administrators-mac-under-a-pod-of-the-go-plugin", || {
         over_an_administrators(bench, || of_the_go_plugin(bench))
     });
+    cases.run("an-administrators-mac-on-a-vf-that-the-host-trusts", || {
+        over_an_administrators(bench, || trusted(bench, || pinged(bench, "")))
+    });
     cases.run("without-an-administrators-mac-none-is-left", || none_is_left(bench, || pinged(bench, "off")));
+    cases.run("without-an-administrators-mac-none-is-left-on-a-vf-that-the-host-trusts", || {
+        none_is_left(bench, || trusted(bench, || pinged(bench, "")))
+    });
     cases.run("bound-at-use-without-an-administrators-mac-none-is-left", || {
         none_is_left(bench, || bound(bench, "off"))
     });
 }
 
-/// Gives VF 0 the wanted MAC in one pod and pings it from VF 1 in another.
+/// Gives VF 0 the wanted MAC in one pod, with `trust` or as the host has that where it is empty, and pings it from VF 1 in another.
 fn pinged(bench: &Bench, trust: &str) -> Result<()> {
     let keys = json!({"mac": WANTED, "trust": trust, "ipam": address("192.0.2.1/24")});
     let confs =
@@ -94,6 +100,15 @@ fn of_the_go_plugin(bench: &Bench) -> Result<()> {
     // igb refuses the VF the address that it was just given; the Go plugin's pod goes on with the old one.
     pod.netns.ip(&["link", "set", "net1", "up"])?;
     pod.del(&sriov(&vf, json!({"mac": WANTED})))
+}
+
+/// The host trusts VF 0 before and after.
+fn trusted(bench: &Bench, pod: impl FnOnce() -> Result<()>) -> Result<()> {
+    bench.pf0.set_vf(0, &["trust", "on"])?;
+    let before = bench.state(0)?;
+    pod()?;
+    bench.unchanged(0, &before)?;
+    bench.pf0.set_vf(0, &["trust", "off"])
 }
 
 fn effective(bench: &Bench) -> Result<String> {
