@@ -133,6 +133,28 @@ pub enum Error {
         /// Who has it, where known.
         owner: Option<Owner>,
     },
+    /// Whether the pod that has the device lives cannot be told.
+    #[error(
+        "pci address {device} may be allocated: whether its pod lives cannot be told: {source}; it is free when that path is gone, \
+         or leads to another namespace"
+    )]
+    Unseen {
+        /// The device.
+        device: String,
+        /// Why its network namespace cannot be opened.
+        source: NetnsError,
+    },
+    /// Another attachment's record has the file that this one's would have.
+    #[error(
+        "{} of container {} cannot be recorded: its file is that of {} of container {}; give the interface another name",
+        owner.ifname, owner.container_id, other.ifname, other.container_id
+    )]
+    Namesake {
+        /// Whose record it would be.
+        owner: Owner,
+        /// Whose it is.
+        other: Owner,
+    },
     /// The driver took another address than it was given.
     #[error("failed to set MAC address to {wanted}: the driver shows {found}")]
     MacNotTaken {
@@ -266,9 +288,9 @@ impl Error {
     pub fn code(&self) -> cni::Code {
         match self {
             Self::State { .. } | Self::Driver { .. } => cni::Code::IO,
-            Self::IfName(_) => cni::Code::ENVIRONMENT,
+            Self::IfName(_) | Self::Namesake { .. } => cni::Code::ENVIRONMENT,
             Self::Corrupt { .. } => cni::Code::DECODE,
-            Self::Locked { .. } | Self::Allocated { .. } => cni::Code::TRY_AGAIN,
+            Self::Locked { .. } | Self::Allocated { .. } | Self::Unseen { .. } => cni::Code::TRY_AGAIN,
             Self::Ipam(error) => error.code,
             Self::Several(errors) => errors.first().map_or(cni::Code::INTERNAL, Self::code),
             _ => cni::Code::INTERNAL,

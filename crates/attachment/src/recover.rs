@@ -17,7 +17,7 @@ use crate::store::{Claim, Store};
 pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> Result<(), Error> {
     let Some(claim) = store.claim(device)? else { return Ok(()) };
     let record = record_of(store, &claim, device)?;
-    if is_alive(&claim, record.as_ref()) {
+    if is_alive(&claim, record.as_ref(), device)? {
         return Err(Error::Allocated { device: device.to_owned(), owner: claim.owner });
     }
     let record = match record {
@@ -29,8 +29,9 @@ pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> 
     let gone = "is gone without a DEL; putting the device back first";
     log::line(Level::Warning, format_args!("{device}: {ifname} of container {container_id} {gone}"));
     match detach::undo(&lost(&record, &request.path, Some(&request.conf)), store, host, &record) {
-        // The device is back. What IPAM cannot release without its network's configuration waits for a GC, and no pod for that.
-        Err(error) if record.is_of_go() && store.claim(device)?.is_none() => {
+        // The device is back. What IPAM does not release, because it lacks its network's configuration or is broken, waits for
+        // a GC with the record that is kept for it, and no other pod for that.
+        Err(error) if store.claim(device)?.is_none() => {
             log::line(Level::Warning, format_args!("{device}: its addresses are not released: {error}"));
             Ok(())
         }
@@ -47,7 +48,7 @@ fn left_by_go(store: &Store, device: &str) -> Result<Option<Record>, Error> {
 /// Whether a living pod has the device.
 pub fn is_held(store: &Store, device: &str) -> Result<bool, Error> {
     let Some(claim) = store.claim(device)? else { return Ok(false) };
-    Ok(is_alive(&claim, record_of(store, &claim, device)?.as_ref()))
+    is_alive(&claim, record_of(store, &claim, device)?.as_ref(), device)
 }
 
 /// What is recorded of the claim's attachment. What cannot be read cannot be undone, and does not keep the device from a
@@ -59,12 +60,17 @@ fn record_of(store: &Store, claim: &Claim, device: &str) -> Result<Option<Record
     }
 }
 
-/// The namespace is the one that was recorded; without a record, there is one at that path.
-fn is_alive(claim: &Claim, record: Option<&Record>) -> bool {
+/// The namespace is the one that was recorded; without a record, there is one at that path. An error where that cannot be
+/// told: a pod that may live keeps its device.
+fn is_alive(claim: &Claim, record: Option<&Record>, device: &str) -> Result<bool, Error> {
+    if record.is_some_and(|record| record.sandbox.is_of_an_earlier_boot()) {
+        return Ok(false);
+    }
     let recorded = record.map(|record| &record.sandbox.path);
-    let Some(path) = claim.netns.as_ref().or(recorded) else { return false };
+    let Some(path) = claim.netns.as_ref().or(recorded) else { return Ok(false) };
     match Netns::open(path) {
-        Ok(netns) => record.is_none_or(|record| record.sandbox.is(&netns)),
-        Err(error) => !error.is_gone(),
+        Ok(netns) => Ok(record.is_none_or(|record| record.sandbox.is(&netns))),
+        Err(error) if error.is_gone() => Ok(false),
+        Err(source) => Err(Error::Unseen { device: device.to_owned(), source }),
     }
 }

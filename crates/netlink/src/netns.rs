@@ -75,9 +75,15 @@ pub enum NetnsError {
 }
 
 impl NetnsError {
-    /// True where there is no namespace at that path any more, as against one that cannot be entered.
+    /// True where there is no namespace at that path any more, as against one that cannot be opened or entered from here.
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Open { .. } | Self::NotNetns { .. })
+        match self {
+            Self::Open { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            }
+            Self::NotNetns { .. } => true,
+            Self::Enter { .. } | Self::Look { .. } => false,
+        }
     }
 }
 
@@ -253,5 +259,15 @@ mod tests {
         );
         let file = Netns::open(std::env::current_exe().unwrap()).unwrap_err();
         assert!(file.is_gone() && file.to_string().contains("unknown FS magic"), "{file}");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_may_be_there() {
+        let gone =
+            |kind: io::ErrorKind| NetnsError::Open { path: "/ns".into(), source: kind.into() }.is_gone();
+        assert!(gone(io::ErrorKind::NotFound) && gone(io::ErrorKind::NotADirectory));
+        assert!(!gone(io::ErrorKind::PermissionDenied));
+        let too_many = NetnsError::Open { path: "/ns".into(), source: Errno::EMFILE.into() };
+        assert!(!too_many.is_gone());
     }
 }
