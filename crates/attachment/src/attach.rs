@@ -121,6 +121,9 @@ fn foretold(store: &Store, pod: &mut Pod, plan: &Plan) -> Result<Record, (Stage,
         // Its record would be overwritten, and with it the way back of what it has.
         return Err(prepare(Error::Allocated { device: there.device, owner: Some(there.owner) }));
     }
+    if let Some(other) = store.namesake(&record.owner).map_err(prepare)? {
+        return Err(prepare(Error::Namesake { owner: record.owner, other }));
+    }
     for undo in &mut record.undo {
         // Nothing comes into the pod of a link that goes away with its driver.
         let (Undo::Link(before), true) = (undo, plan.moves()) else { continue };

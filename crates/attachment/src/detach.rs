@@ -68,7 +68,8 @@ pub(crate) fn undo(request: &Request, store: &Store, host: &mut Host, known: &Re
 pub(crate) fn undo_without_lease(store: &Store, host: &mut Host, record: &Record) -> Result<(), Error> {
     match store.load(&record.owner)? {
         Some(_) => put_back(store, host, record).and_then(|()| store.forget(&record.owner)),
-        None => Ok(()),
+        // It could not be written: nothing was done by it.
+        None => store.forget_draft(&record.owner),
     }
 }
 

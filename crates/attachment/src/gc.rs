@@ -1,6 +1,8 @@
 //! GC: the attachments of one network that the runtime does not know any more are undone.
 //! It must not touch those of another network, nor guess what a missing list means.
 
+use std::time::Instant;
+
 use cni::log::{self, Level};
 use cni::{Code, Request};
 use serde::Deserialize;
@@ -25,11 +27,14 @@ struct Valid {
 pub fn gc(request: &Request, store: &Store, paths: &Paths) -> Result<(), Error> {
     let valid = valid(request)?;
     let mut errors = Vec::new();
+    // For all locks together: who holds one for so long has stopped, and there may be many such.
+    let deadline = Instant::now() + Store::PATIENCE;
     match unwanted(request, store, &valid) {
         Ok(records) if records.is_empty() => {}
         Ok(records) => match Host::open(paths) {
             Ok(mut host) => errors.extend(records.iter().filter_map(|record| {
-                let locked = store.lock(&record.device);
+                let locked =
+                    store.lock_within(&record.device, deadline.saturating_duration_since(Instant::now()));
                 let del = lost(record, &request.path, Some(&request.conf));
                 locked.and_then(|_lock| detach::undo(&del, store, &mut host, record)).err()
             })),
@@ -37,6 +42,7 @@ pub fn gc(request: &Request, store: &Store, paths: &Paths) -> Result<(), Error> 
         },
         Err(error) => errors.push(error),
     }
+    errors.extend(store.forget_drafts().err());
     if let Some(ipam) = &request.conf.ipam {
         errors.extend(cni::ipam::gc(request, ipam).map_err(Error::from).err());
     }

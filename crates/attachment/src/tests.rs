@@ -1,4 +1,4 @@
-//! Pods that the Go plugin made, as a DEL, a GC and the next ADD find them.
+//! Pods that the Go plugin made, and some of ours, as a DEL, a GC and the next ADD find them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -171,4 +171,107 @@ fn the_next_add_leaves_a_device_that_could_not_be_put_back() {
     let add = node.request("c2", "n");
     recover::free(&add, &node.store, &mut node.host, VF).unwrap_err();
     assert!(node.store.claim(VF).unwrap().is_some());
+}
+
+/// It may be a pod's for all that is known, and a VF for DPDK has no link by which the kernel would tell.
+#[test]
+fn the_next_add_leaves_a_device_whose_pod_cannot_be_looked_for() {
+    let mut node = Node::new(kernel::node());
+    node.attached(&[], &json!({}));
+    let endless = node.tree.root().join("endless");
+    std::os::unix::fs::symlink(&endless, &endless).unwrap();
+    node.claimed(endless.to_str().unwrap());
+    let add = node.request("c2", "n");
+    let error = recover::free(&add, &node.store, &mut node.host, VF).unwrap_err();
+    assert_eq!(error.code(), cni::Code::TRY_AGAIN);
+    let text = error.to_string();
+    let told = "pci address 0000:3b:02.0 may be allocated: whether its pod lives cannot be told: failed to open netns";
+    assert!(text.starts_with(told), "{text}");
+    assert_eq!(node.told(), [0; 0]);
+    assert!(node.store.claim(VF).unwrap().is_some());
+    // A file that is no namespace is what is left of one.
+    fs::remove_file(&endless).unwrap();
+    fs::write(&endless, "").unwrap();
+    recover::free(&add, &node.store, &mut node.host, VF).unwrap();
+    assert_eq!(node.told(), [VLAN]);
+}
+
+/// An IPAM plugin that is broken is another pod's trouble; its lease waits for a GC.
+#[test]
+fn the_next_add_goes_on_where_only_the_last_pods_addresses_are_left() {
+    let mut node = Node::new(kernel::node());
+    node.attached(&[], &json!({"type": "missing"}));
+    let mut record = node.store.load(&owner()).unwrap().unwrap();
+    record.sandbox =
+        crate::Sandbox { path: "/run/netns/gone".into(), ..crate::Sandbox::of(&node.host.netns) };
+    node.store.save(&record, &serde_json::Map::new()).unwrap();
+    node.store.set_claim(&record).unwrap();
+    let add = node.request("c2", "n");
+    recover::free(&add, &node.store, &mut node.host, VF).unwrap();
+    assert_eq!(node.told(), [VLAN]);
+    assert_eq!(node.store.claim(VF).unwrap(), None);
+    assert_eq!(node.store.load(&owner()).unwrap().as_ref(), Some(&record));
+}
+
+#[test]
+fn an_add_whose_record_could_not_be_written_leaves_none_behind() {
+    let mut node = Node::new(kernel::node());
+    node.attached(&[], &json!({}));
+    let record = node.store.load(&owner()).unwrap().unwrap();
+    let file = node.store.path(&owner());
+    fs::remove_file(&file).unwrap();
+    let draft = file.with_file_name(".c1-net1.new");
+    fs::write(&draft, "{").unwrap();
+    detach::undo_without_lease(&node.store, &mut node.host, &record).unwrap();
+    assert!(!draft.exists());
+}
+
+#[test]
+fn gc_forgets_what_was_never_finished() {
+    let node = Node::new(kernel::node());
+    let state = &node.paths.state;
+    fs::write(state.join(".c9-net1.new"), "{").unwrap();
+    fs::write(state.join(".c8-net1.corrupt"), "{").unwrap();
+    let mut request = node.request("", "n");
+    request.conf.ipam = None;
+    gc(&request, &node.store, &node.paths).unwrap();
+    assert!(!state.join(".c9-net1.new").exists());
+    // It is kept for whoever wants to know what it was.
+    assert!(state.join(".c8-net1.corrupt").exists());
+}
+
+#[test]
+fn two_owners_of_one_file_are_told_apart() {
+    let node = Node::new(kernel::node());
+    node.attached(&[], &json!({}));
+    let record = node.store.load(&owner()).unwrap().unwrap();
+    let of = |container: &str, ifname: &str| Owner {
+        container_id: container.into(),
+        ifname: ifname.parse().unwrap(),
+    };
+    let first = crate::Record { owner: of("c", "x-net1"), ..record };
+    node.store.save(&first, &serde_json::Map::new()).unwrap();
+    assert_eq!(node.store.namesake(&of("c-x", "net1")).unwrap(), Some(first.owner.clone()));
+    assert_eq!(node.store.namesake(&first.owner).unwrap(), None);
+    assert_eq!(node.store.namesake(&of("c", "net9")).unwrap(), None);
+}
+
+#[test]
+fn gc_waits_for_all_locks_together() {
+    let node = Node::new(kernel::node());
+    node.attached(&[], &json!({}));
+    let record = node.store.load(&owner()).unwrap().unwrap();
+    let mut locks = Vec::new();
+    for number in 0..8 {
+        let owner = Owner { container_id: format!("d{number}"), ..owner() };
+        let device = format!("0000:3b:03.{number}");
+        locks.push(node.store.lock(&device).unwrap());
+        let record = crate::Record { owner, device, function: None, ..record.clone() };
+        node.store.save(&record, &record.config).unwrap();
+    }
+    let mut request = node.request("", "n");
+    request.conf.ipam = None;
+    let begun = std::time::Instant::now();
+    gc(&request, &node.store, &node.paths).unwrap_err();
+    assert!(begun.elapsed() < Store::PATIENCE * 4, "{:?}", begun.elapsed());
 }

@@ -8,6 +8,7 @@ mod go_pod;
 mod identity;
 mod kill;
 mod kinds;
+mod namesake;
 mod network;
 mod node;
 mod refuse;

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{OURS, Store, read, state};
+use super::{OURS, Store, read, remove_file, state};
 use crate::error::Error;
 use crate::go_cache;
 use crate::record::{Owner, Record, Sandbox};
@@ -58,6 +58,25 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets every record that was never finished. Whoever still writes one, which a runtime does not do while it asks for a
+    /// GC, fails before anything is touched.
+    pub(crate) fn forget_drafts(&self) -> Result<(), Error> {
+        let is_draft = |path: &PathBuf| {
+            let is_new = path.extension().is_some_and(|extension| extension == "new");
+            is_new && name(path).is_some_and(|name| name.starts_with('.'))
+        };
+        let drafts = all_files(&self.root)?.into_iter().filter(is_draft);
+        let kept: Vec<Error> = drafts.filter_map(|draft| remove_file(&draft).err()).collect();
+        Error::all(kept).map_or(Ok(()), Err)
+    }
+
+    /// The owner whose record has the file of `owner`'s, where that is another: container `c` with interface `x-net1` and
+    /// container `c-x` with `net1` have one.
+    pub(crate) fn namesake(&self, owner: &Owner) -> Result<Option<Owner>, Error> {
+        let there = self.record_at(&self.path(owner))?.map(|record| record.owner);
+        Ok(there.filter(|there| there != owner))
+    }
+
     /// The record in a file; `None` where the file is no attachment, or gone meanwhile.
     fn record_at(&self, path: &Path) -> Result<Option<Record>, Error> {
         let Some(bytes) = read(path)? else { return Ok(None) };
@@ -83,13 +102,18 @@ fn owner(name: &str) -> Option<Owner> {
 
 /// The files of a directory, those apart that are being written or were moved out of the way.
 fn files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = all_files(dir)?;
+    files.retain(|path| name(path).is_some_and(|name| !name.starts_with('.')));
+    Ok(files)
+}
+
+fn all_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(state("list", dir)(source)),
     };
-    let paths = entries.flatten().map(|entry| entry.path());
-    Ok(paths.filter(|path| path.is_file() && name(path).is_some_and(|name| !name.starts_with('.'))).collect())
+    Ok(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect())
 }
 
 fn name(path: &Path) -> Option<&str> {
