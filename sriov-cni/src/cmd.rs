@@ -71,7 +71,7 @@ impl Plugin for Sriov {
     fn del(&self, request: &Request) -> Result<(), cni::Error> {
         let request = begin("DEL", request);
         let detached = attachment::detach(&request, &self.store(), &self.paths);
-        answer(&request, detached.map_err(Error::Attachment))
+        answer(&request, detached.map_err(Error::Delete))
     }
 
     fn check(&self, request: &Request) -> Result<(), cni::Error> {

@@ -36,6 +36,8 @@ pub(crate) enum Error {
     Ipam { ipam: String, pf: String, source: AttachError },
     #[error(transparent)]
     Attachment(#[from] attachment::Error),
+    #[error("{}", deleting(.0))]
+    Delete(attachment::Error),
     #[error(transparent)]
     Prepare(AttachError),
     #[error(transparent)]
@@ -62,7 +64,9 @@ impl Error {
         match self {
             Self::Conf(_) => Code::CONFIG,
             Self::Args(_) | Self::IfName(_) => Code::ENVIRONMENT,
-            Self::Claim(error) | Self::SamePod(error) | Self::Attachment(error) => error.code(),
+            Self::Claim(error) | Self::SamePod(error) | Self::Attachment(error) | Self::Delete(error) => {
+                error.code()
+            }
             Self::Choose(ChooseError::NoneFree { .. }) => Code::TRY_AGAIN,
             Self::Unavailable(unavailable) => unavailable.code(),
             Self::Configure(error) | Self::Prepare(error) => error.source.code(),
@@ -88,7 +92,9 @@ impl Error {
                 pod(request),
             ),
             // A deviation of the pod's has a code of its own.
-            Self::Check(_) | Self::Attachment(attachment::Error::Ipam(_)) => return self.plain(),
+            Self::Check(_)
+            | Self::Attachment(attachment::Error::Ipam(_))
+            | Self::Delete(attachment::Error::Ipam(_)) => return self.plain(),
             _ => String::new(),
         };
         cni::Error::new(self.code(), self.to_string()).details(advice)
@@ -98,9 +104,25 @@ impl Error {
     fn plain(self) -> cni::Error {
         match self {
             Self::Check(error) => error.into(),
-            Self::Attachment(attachment::Error::Ipam(error)) => error,
+            Self::Attachment(attachment::Error::Ipam(error))
+            | Self::Delete(attachment::Error::Ipam(error)) => error,
             error => cni::Error::new(error.code(), error.to_string()),
         }
+    }
+}
+
+/// What stood in a DEL's way, each with what the Go plugin puts before it.
+fn deleting(error: &attachment::Error) -> String {
+    match error {
+        attachment::Error::Several(errors) => errors.iter().map(deleting).collect::<Vec<_>>().join("; "),
+        attachment::Error::Locked { path } => {
+            let device = path.file_stem().unwrap_or_default().to_string_lossy();
+            format!("cmdDel() error obtaining lock for device [{device}]: {error}")
+        }
+        attachment::Error::Vf { .. }
+        | attachment::Error::MacNotTaken { .. }
+        | attachment::Error::NoPfLink { .. } => format!("cmdDel() error reseting VF: \"{error}\""),
+        error => error.to_string(),
     }
 }
 
@@ -110,5 +132,24 @@ fn pod(request: &Request) -> String {
     match (args.get("K8S_POD_NAMESPACE"), args.get("K8S_POD_NAME")) {
         (Some(namespace), Some(name)) => format!("pod {namespace}/{name}"),
         _ => format!("container {}", request.container_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_del_says_what_the_go_plugin_says_before_its_errors() {
+        let locked = || attachment::Error::Locked { path: "/s/pci/vf_lock/0000:3b:02.0.lock".into() };
+        let timeout = "cmdDel() error obtaining lock for device [0000:3b:02.0]: time out while waiting to acquire exclusive \
+                       lock on [/s/pci/vf_lock/0000:3b:02.0.lock]";
+        assert_eq!(Error::Delete(locked()).to_string(), timeout);
+        let no_pf = attachment::Error::NoPfLink { pf: "0000:3b:00.0".parse().unwrap() };
+        let both = Error::Delete(attachment::Error::Several(vec![locked(), no_pf]));
+        let reset = "; cmdDel() error reseting VF: \"PF 0000:3b:00.0 has no network device in this network namespace; bind it to \
+                     its kernel driver\"";
+        assert_eq!(both.to_string(), format!("{timeout}{reset}"));
+        assert_eq!(both.code(), Code::TRY_AGAIN);
     }
 }

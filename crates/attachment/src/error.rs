@@ -4,9 +4,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use netlink::{IfName, Link, LinkState, MacAddr, NetnsError, ParseIfNameError, VfAttribute, VlanProto};
+use netlink::{IfName, Link, MacAddr, NetnsError, ParseIfNameError, VfAttribute, VlanProto};
 use pci::PciAddress;
 
+use crate::go_cache::OrigVfState;
 use crate::record::Owner;
 
 /// Why an attachment could not be made or undone.
@@ -43,7 +44,7 @@ pub enum Error {
         source: netlink::Error,
     },
     /// A PF's driver refused an attribute of a VF.
-    #[error("PF {pf}: failed to set {}: {source}", told(*vf, attribute))]
+    #[error("failed to set {}: {} (vf {vf} of PF {pf})", told(*vf, attribute), reason(source))]
     Vf {
         /// The PF's link.
         pf: String,
@@ -236,25 +237,27 @@ fn by(owner: Option<&Owner>) -> String {
 fn told(vf: u32, attribute: &VfAttribute) -> String {
     let flag = |on: bool| if on { "on" } else { "off" };
     match attribute {
-        VfAttribute::Mac(mac) => format!("MAC address to {mac} for vf {vf}"),
+        VfAttribute::Mac(mac) => format!("MAC address to {mac}"),
         VfAttribute::Vlan { vlan, qos, proto } => {
             let proto = if *proto == VlanProto::Ad { "802.1ad" } else { "802.1q" };
             format!("vf {vf} vlan configuration - id {}, qos {qos} and proto {proto}", vlan.get())
         }
         VfAttribute::Rate { min, max } => {
-            format!("vf {vf} min_tx_rate to {min} Mbps and max_tx_rate to {max} Mbps")
+            format!("vf {vf} min_tx_rate to {min} Mbps: max_tx_rate to {max} Mbps")
         }
         VfAttribute::Spoofchk(on) => format!("vf {vf} spoofchk flag to {}", flag(*on)),
         VfAttribute::Trust(on) => format!("vf {vf} trust flag to {}", flag(*on)),
         VfAttribute::LinkState(state) => {
-            let state = match state {
-                LinkState::Auto => "auto",
-                LinkState::Enable => "enable",
-                LinkState::Disable => "disable",
-            };
-            format!("vf {vf} link state to {state}")
+            format!("vf {vf} link state to {}", OrigVfState::link_state(Some(*state)))
         }
     }
+}
+
+/// A refusal as the Go plugin ends its own words with: without what was asked for.
+fn reason(source: &netlink::Error) -> String {
+    let text = source.to_string();
+    let netlink::Error::Refused { request, .. } = source else { return text };
+    text.strip_prefix(request).and_then(|text| text.strip_prefix(": ")).map_or(text.clone(), str::to_owned)
 }
 
 fn join(errors: &[Error]) -> String {
@@ -300,17 +303,22 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
+    use netlink::LinkState;
+    use nix::errno::Errno;
+
     use super::*;
 
     #[test]
     fn a_refused_attribute_is_told_in_the_go_plugins_words() {
         let pf = Link { name: "eth0".to_owned(), ..Link::default() };
         let told = |attribute: VfAttribute| {
-            let told = Error::vf(&pf, 3, &attribute)(netlink::Error::NoLink).to_string();
-            told.strip_prefix("PF eth0: ")
-                .and_then(|told| told.strip_suffix(": Link not found"))
-                .unwrap()
-                .to_owned()
+            let source = netlink::Error::Refused {
+                request: "set VF trust",
+                source: Errno::EINVAL.into(),
+                message: None,
+            };
+            let told = Error::vf(&pf, 3, &attribute)(source).to_string();
+            told.strip_suffix(": invalid argument (vf 3 of PF eth0)").unwrap().to_owned()
         };
         let vlan = 100_u32.try_into().unwrap();
         for (attribute, text) in [
@@ -318,14 +326,14 @@ mod tests {
                 VfAttribute::Vlan { vlan, qos: 3, proto: VlanProto::Ad },
                 "failed to set vf 3 vlan configuration - id 100, qos 3 and proto 802.1ad",
             ),
-            (VfAttribute::Mac(MacAddr::zero()), "failed to set MAC address to 00:00:00:00:00:00 for vf 3"),
+            (VfAttribute::Mac(MacAddr::zero()), "failed to set MAC address to 00:00:00:00:00:00"),
             (
                 VfAttribute::Rate { min: 1, max: 0 },
-                "failed to set vf 3 min_tx_rate to 1 Mbps and max_tx_rate to 0 Mbps",
+                "failed to set vf 3 min_tx_rate to 1 Mbps: max_tx_rate to 0 Mbps",
             ),
             (VfAttribute::Spoofchk(true), "failed to set vf 3 spoofchk flag to on"),
             (VfAttribute::Trust(false), "failed to set vf 3 trust flag to off"),
-            (VfAttribute::LinkState(LinkState::Enable), "failed to set vf 3 link state to enable"),
+            (VfAttribute::LinkState(LinkState::Enable), "failed to set vf 3 link state to 1"),
         ] {
             assert_eq!(told(attribute), text);
         }
