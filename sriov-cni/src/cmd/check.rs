@@ -3,9 +3,10 @@
 
 use attachment::{CheckError, Claim, Host, Owner, Paths, Pf, Record, Store};
 use cni::Request;
+use netlink::Link;
 use pci::{PciAddress, Role};
 
-use crate::conf::{ConfError, Netconf, VfKey};
+use crate::conf::{Conf, ConfError, Netconf, VfKey};
 use crate::error::Error;
 use crate::observe::ObserveError;
 use crate::plan::wanted;
@@ -23,9 +24,22 @@ pub(super) fn check(paths: &Paths, store: &Store, request: &Request) -> Result<(
     let pf = Pf { address: pf, vf: index.get() };
     let mut deviations: Vec<String> = foreign(store, request, &owner, device)?.into_iter().collect();
     for attribute in wanted(&conf) {
-        if !attachment::holds(&mut host, pf, &attribute)? {
-            deviations.push(format!("VF {device}: the PF does not hold {attribute:?} any more"));
+        match attachment::holds(&mut host, pf, &attribute) {
+            Ok(true) => {}
+            Ok(false) => {
+                deviations.push(format!("VF {device}: the PF does not hold {attribute:?} any more"));
+            }
+            // It says nothing of the next either.
+            Err(error) => {
+                deviations.push(format!("VF {device}: what the PF holds cannot be read: {error}"));
+                break;
+            }
         }
+    }
+    if let Some(record) = &record
+        && let Ok(Some(link)) = attachment::in_pod(&host, record)
+    {
+        deviations.extend(of_link(&conf, &link));
     }
     // The result has the interface under the name that it has in the pod.
     let mut request = request.clone();
@@ -34,9 +48,22 @@ pub(super) fn check(paths: &Paths, store: &Store, request: &Request) -> Result<(
     let has_link = record.map_or(!function.is_userspace_bound(), |record| record.promises_link());
     match attachment::check(&request, has_link) {
         Err(CheckError::Differs { deviations: more }) => deviations.extend(more),
-        other => other?,
+        // Alone it keeps its own code.
+        Err(error) if deviations.is_empty() => return Err(error.into()),
+        Err(error) => deviations.push(error.to_string()),
+        Ok(()) => {}
     }
     if deviations.is_empty() { Ok(()) } else { Err(CheckError::Differs { deviations }.into()) }
+}
+
+/// What the network asks for of the pod's link itself, and this has not.
+fn of_link(conf: &Conf, link: &Link) -> Vec<String> {
+    let mtu = conf.mtu.filter(|mtu| link.mtu != *mtu);
+    let mtu = mtu.map(|mtu| format!("Interface {} has MTU {}, wanted {mtu}", link.name, link.mtu));
+    let allmulti = conf.allmulti && !link.allmulti;
+    let allmulti =
+        allmulti.then(|| format!("Interface {} does not take every multicast frame any more", link.name));
+    mtu.into_iter().chain(allmulti).collect()
 }
 
 /// The VF that was attached: the one that is named, or else the record's.

@@ -1,10 +1,12 @@
 //! STATUS: would an ADD find the state directory, the PF with its VFs, and addresses?
 //! It must not change anything.
 
-use attachment::{Host, Paths, Store};
+use std::collections::BTreeSet;
+
+use attachment::{Host, Paths, Record, Store};
 use cni::log::{self, Level};
 use cni::{Code, Request};
-use pci::Role;
+use pci::{Role, Sysfs};
 use serde_json::Value;
 
 use crate::choose::below;
@@ -41,6 +43,10 @@ pub(super) fn status(paths: &Paths, store: &Store, request: &Request) -> Result<
         unavailable.reasons.push(reason);
         unavailable.limited = attachments(store, request);
     }
+    for reason in lost_pfs(paths, store, request) {
+        unavailable.reasons.push(reason);
+        unavailable.limited = attachments(store, request);
+    }
     if let Some(ipam) = &request.conf.ipam
         && let Err(error) = cni::ipam::status(request, ipam)
     {
@@ -69,8 +75,19 @@ fn lacks(paths: &Paths, vf: &VfKey) -> Option<String> {
     }
 }
 
-fn attachments(store: &Store, request: &Request) -> usize {
-    let of_this_network = |name: Option<&Value>| name.and_then(Value::as_str) == Some(&request.conf.name);
+/// The PFs of this network's attachments that are there no more: what a network says that gets its VFs from a device plugin.
+fn lost_pfs(paths: &Paths, store: &Store, request: &Request) -> BTreeSet<String> {
+    let sysfs = Sysfs::new(&paths.sysfs);
     let records = store.records().unwrap_or_default();
-    records.iter().filter(|record| of_this_network(record.config.get("name"))).count()
+    let of_this_network = records.iter().filter(|record| is_of(request, record));
+    let pfs = of_this_network.filter_map(|record| record.pf);
+    pfs.filter_map(|pf| sysfs.function(pf.address).err()).map(|error| error.to_string()).collect()
+}
+
+fn is_of(request: &Request, record: &Record) -> bool {
+    record.config.get("name").and_then(Value::as_str) == Some(&request.conf.name)
+}
+
+fn attachments(store: &Store, request: &Request) -> usize {
+    store.records().unwrap_or_default().iter().filter(|record| is_of(request, record)).count()
 }

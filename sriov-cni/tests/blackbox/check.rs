@@ -59,3 +59,31 @@ fn a_vf_that_another_attachment_has() {
     node.write(&format!("pci/{VF}"), "/run/netns/another");
     assert!(complaint(&node, VF).starts_with(&format!("VF {VF} is claimed for /run/netns/another; ")));
 }
+
+#[test]
+fn what_the_pf_does_not_hold_is_told_whatever_else_is_wrong() {
+    let node = Node::new();
+    let promised = json!({"interfaces": [{"name": "net1", "sandbox": living()}]});
+    for (undo, keys, wrong) in [
+        (
+            json!([]),
+            json!({"prevResult": promised, "ipam": {"type": "told", "mode": "down"}}),
+            "the pool is empty",
+        ),
+        (
+            json!([link()]),
+            json!({"prevResult": {"interfaces": []}}),
+            "Container interface name missing in prevResult: net1",
+        ),
+        (json!([]), json!({}), "Required prevResult missing"),
+    ] {
+        node.write("c1-net1", &record(VF, &undo));
+        let alone = run(&node.call("CHECK", &conf(VF, &keys)));
+        assert_eq!(alone.error().1, wrong);
+        let mut keys = keys.clone();
+        keys["vlan"] = json!(100);
+        let both = run(&node.call("CHECK", &conf(VF, &keys)));
+        let told = format!("VF {VF}: what the PF holds cannot be read: failed to find vf 0; {wrong}");
+        assert!(both.error().1.starts_with(&told), "{both:?}");
+    }
+}

@@ -61,6 +61,14 @@ fn a_pf_that_is_not_there_or_has_no_vfs() {
     node.write("c9-net1", &record.to_string());
     let (code, msg) = unavailable(&node, &json!({"if0": "enp12s0f1"}));
     assert_eq!(code, 51, "{msg}");
+    assert!(status(&node, &json!({})).ok());
+    // Of a network that names none, as with a device plugin, the attachments say which it was.
+    let mut lost = record.clone();
+    lost["sluice"]["pf"] = json!({"address": "0000:5e:00.0", "vf": 0});
+    node.write("c9-net1", &lost.to_string());
+    let (code, msg) = unavailable(&node, &json!({}));
+    assert_eq!((code, msg.contains("0000:5e:00.0")), (51, true), "{msg}");
+    assert!(status(&node, &json!({"name": "other"})).ok());
     assert_eq!(unavailable(&node, &json!({"if0": "enp12s0f1", "name": "other"})).0, 50);
 }
 

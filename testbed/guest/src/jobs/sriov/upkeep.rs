@@ -29,7 +29,10 @@ pub(super) fn run(cases: &mut Cases, bench: &Bench) {
 
 fn check(bench: &Bench) -> Result<String> {
     let (vf, before) = bench.vf(0)?;
-    let conf = sriov(&vf, json!({"vlan": 100, "spoofchk": "on", "ipam": address("192.0.2.1/24")}));
+    let keys = json!({
+        "vlan": 100, "spoofchk": "on", "trust": "on", "mtu": 1300, "allmulti": true, "ipam": address("192.0.2.1/24"),
+    });
+    let conf = sriov(&vf, keys);
     let pod = Sandbox::create("check")?;
     let result = pod.add(&conf)?;
     let checked = merged(conf.clone(), json!({"prevResult": result}));
@@ -38,6 +41,10 @@ fn check(bench: &Bench) -> Result<String> {
     pod.netns.ip(&["address", "del", "192.0.2.1/24", "dev", "net1"])?;
     let words = refused(&pod.run("CHECK", &checked))?;
     ensure!(words.contains("the PF does not hold Vlan") && words.contains("192.0.2.1/24"), "{words}");
+    pod.netns.ip(&["link", "set", "net1", "mtu", "1400", "allmulticast", "off"])?;
+    let words = refused(&pod.run("CHECK", &checked))?;
+    let link = ["Interface net1 has MTU 1400, wanted 1300", "net1 does not take every multicast frame"];
+    ensure!(link.iter().all(|wanted| words.contains(wanted)), "{words}");
     pod.del(&conf)?;
     bench.unchanged(0, &before)?;
     Ok(words)
