@@ -87,6 +87,6 @@ fn make_plan(
         announce: true,
         mtu: conf.mtu,
         allmulti: conf.allmulti,
-        optimistic: conf.mac.is_some(),
+        optimistic: true,
     })
 }

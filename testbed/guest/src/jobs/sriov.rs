@@ -125,6 +125,9 @@ fn attributes(bench: &Bench) -> Result<String> {
     let result = pod.add(&conf)?;
     let interface = &result["interfaces"][0];
     ensure!(interface["name"] == "net1" && interface["pciID"] == vf.address(), "{result}");
+    let optimistic =
+        pod.netns.command("cat").arg("/proc/sys/net/ipv6/conf/net1/optimistic_dad").output()?.stdout;
+    ensure!(optimistic == b"1\n", "IPv6 addresses wait for duplicate address detection");
     let held = bench.pf0.vf_state(0)?;
     let vlan = &held["vlan_list"][0];
     ensure!(vlan["vlan"] == 100 && vlan["qos"] == 3, "{held}");
