@@ -97,7 +97,23 @@ fn claimed(request: &Request, store: &Store, device: &str, error: attachment::Er
     if same { Error::SamePod(error) } else { Error::Claim(error) }
 }
 
-/// The first with a network device that is nobody's. Whoever is locked at this moment is passed over at first; the second
+/// Why a VF that no pod has is not taken all the same: it has no network device, or the host uses it. An address that the kernel
+/// gives to every link that is up is no use of it; what cannot be told is taken for one.
+fn against(host: &mut Host, observed: &Observed) -> Option<String> {
+    let Some(link) = &observed.link else {
+        let driver = observed.function.driver.as_deref().unwrap_or_default();
+        return Some(format!("{} is bound to {driver}", observed.function.address));
+    };
+    match host.netlink.addresses(link.index) {
+        Ok(addresses) => {
+            let address = addresses.into_iter().find(|address| address.global)?;
+            Some(format!("the host has {} on {}; name the VF by vf to take it", address.net, link.name))
+        }
+        Err(error) => Some(format!("{}: {error}", link.name)),
+    }
+}
+
+/// The first with a network device that is nobody's, the host's included. Whoever is locked at this moment is passed over at first; the second
 /// round waits for those, for `limit` in all and not for each, and puts back what a pod left that is gone.
 fn any(
     request: &Request,
@@ -112,7 +128,7 @@ fn any(
         let Some(lock) = store.try_lock(&device).map_err(Error::Claim)? else { continue };
         if store.claim(&device).map_err(Error::Claim)?.is_none()
             && let Ok(observed) = observe(host, *address)
-            && observed.link.is_some()
+            && against(host, &observed).is_none()
         {
             return Ok((observed, lock));
         }
@@ -122,11 +138,10 @@ fn any(
     for (index, address) in vfs {
         let left = deadline.saturating_duration_since(Instant::now());
         match take(request, store, host, *address, left) {
-            Ok((observed, lock)) if observed.link.is_some() => return Ok((observed, lock)),
-            Ok((observed, _)) => {
-                let driver = observed.function.driver.unwrap_or_default();
-                why.push(format!("vf {}: {address} is bound to {driver}", index.get()));
-            }
+            Ok((observed, lock)) => match against(host, &observed) {
+                None => return Ok((observed, lock)),
+                Some(reason) => why.push(format!("vf {}: {reason}", index.get())),
+            },
             Err(Error::Claim(error) | Error::SamePod(error)) => {
                 why.push(format!("vf {}: {error}", index.get()));
             }

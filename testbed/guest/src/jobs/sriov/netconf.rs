@@ -23,6 +23,7 @@ use crate::host::ip;
 
 pub(super) fn run(cases: &mut Cases, bench: &Bench) {
     cases.run("2017-if0-with-ipam", || with_ipam(bench));
+    cases.run("2017-if0-takes-no-vf-that-the-host-uses", || used_by_the_host(bench));
     cases.run("2017-layer-2-under-its-own-name", || layer_2(bench));
     cases.run("2017-dpdk-binds-the-vf-and-gives-it-back", || dpdk(bench));
     cases.run("2017-adds-at-once-never-share-a-vf", || at_once(bench));
@@ -62,6 +63,22 @@ fn with_ipam(bench: &Bench) -> Result<String> {
     pod.del(&conf)?;
     all_unchanged(bench, &before)?;
     Ok(format!("took {vf}: {result}"))
+}
+
+/// VF 0 has an address of the host's; named by its number it is taken all the same.
+fn used_by_the_host(bench: &Bench) -> Result<()> {
+    let used = bench.pf0.vf(0)?.wait_netdev()?;
+    ip(&["address", "add", "192.0.2.33/24", "dev", &used])?;
+    let pod = Sandbox::create("of-2017")?;
+    let conf = json!({"type": "sriov", "if0": bench.pf0.name()?, "l2enable": true});
+    for (conf, wanted) in [(conf.clone(), 1), (merged(conf, json!({"vf": 0})), 0)] {
+        pod.add(&conf)?;
+        let vf = device(&pod, "net1")?;
+        pod.del(&conf)?;
+        ensure!(vf == bench.pf0.vf(wanted)?.address(), "took {vf}");
+    }
+    // Its way into the pod has taken the address from it.
+    Ok(())
 }
 
 fn layer_2(bench: &Bench) -> Result<String> {
