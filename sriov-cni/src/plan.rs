@@ -113,4 +113,4 @@ pub(crate) fn reported_mac(conf: &Conf, observed: &Observed, moves: bool) -> Opt
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ use pci::{Function, Role, VfIndex};
 use super::*;
 use crate::conf::{Rate, Vlan};
 
-fn observed(link: Option<Link>) -> Observed {
+pub(crate) fn observed(link: Option<Link>) -> Observed {
     let (address, pf) = ("0000:21:10.2".parse().unwrap(), "0000:21:00.0".parse().unwrap());
     Observed {
         function: Function {
@@ -42,7 +42,7 @@ fn observed(link: Option<Link>) -> Observed {
     }
 }
 
-fn kernel_vf(up: bool) -> Link {
+pub(crate) fn kernel_vf(up: bool) -> Link {
     let mac = Some("52:54:00:00:00:01".parse().unwrap());
     Link { index: 7, name: "eth5".into(), mac, mtu: 1500, up, ..Link::default() }
 }
