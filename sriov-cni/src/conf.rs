@@ -1,6 +1,7 @@
 //! The network configuration of `sriov`, parsed once into what can be done.
 //! It must not look at the node.
 
+use attachment::VlanSet;
 use cni::{Args, Request};
 use netlink::{IfName, LinkState, MacAddr};
 use serde_json::{Map, Value};
@@ -39,6 +40,8 @@ pub(crate) struct Netconf {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Conf {
     pub(crate) vlan: Option<Vlan>,
+    /// The VLANs that it may use, and no other.
+    pub(crate) trunk: Option<VlanSet>,
     pub(crate) mac: Option<MacAddr>,
     pub(crate) rate: Option<Rate>,
     pub(crate) spoofchk: Option<bool>,
@@ -84,11 +87,11 @@ impl Netconf {
         // The other keys of 2017 are for whoever chooses the VF as in 2017: the Go plugin of today passes over them.
         let legacy = if vf::is_below(vf.as_ref()) { keys } else { Keys::none() };
         let vlan = vlan::vlan(keys)?;
-        vlan::trunk(keys)?;
         let spoofchk = switch(keys, "spoofchk", &mut warnings)?;
         let trust = switch(keys, "trust", &mut warnings)?;
         let conf = Conf {
             vlan,
+            trunk: vlan::trunk(keys, vlan)?,
             mac: mac(keys, args)?,
             rate: rate(keys, &mut warnings)?,
             spoofchk,

@@ -1,7 +1,7 @@
 //! The steps from what is to what the configuration asks for, each with its undo.
 //! It must do no I/O: the same configuration and observation always give the same plan.
 
-use attachment::{DriverBefore, LinkBefore, MacBefore, Step, Undo};
+use attachment::{DriverBefore, LinkBefore, MacBefore, Step, Undo, VlanSet};
 use netlink::{IfName, MacAddr, ParseIfNameError, VfAttribute};
 
 use crate::conf::{Conf, ConfError};
@@ -15,11 +15,13 @@ pub(crate) struct Binding {
 }
 
 /// The steps of an ADD. The PF's side comes first, so that the VF's first frame in the pod is already on its VLAN; the move
-/// comes last, so that undoing from the end takes the VF out of the pod before it loses its VLAN.
+/// comes last, so that undoing from the end takes the VF out of the pod before it loses its VLAN. `trunk` is what the PF lets
+/// the VF use, where that is to be changed.
 pub(crate) fn plan(
     conf: &Conf,
     observed: &Observed,
     binding: Option<Binding>,
+    trunk: Option<VlanSet>,
     ifname: &IfName,
 ) -> Result<Vec<Step>, ParseIfNameError> {
     let vf = &observed.vf;
@@ -33,6 +35,10 @@ pub(crate) fn plan(
             set: VfAttribute::Vlan { vlan: vlan.id, qos: vlan.qos, proto: vlan.proto },
             before: VfAttribute::Vlan { vlan: vf.vlan, qos: vf.qos, proto: vf.proto },
         });
+    }
+    // After the VLAN: with one there can be no list.
+    if let Some((set, before)) = conf.trunk.clone().zip(trunk) {
+        steps.push(Step::Trunk { set, before });
     }
     let before = MacBefore {
         admin: Some(vf.mac.clone()),

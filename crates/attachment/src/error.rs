@@ -9,6 +9,7 @@ use pci::PciAddress;
 
 use crate::go_cache::OrigVfState;
 use crate::record::Owner;
+use crate::trunk::TrunkError;
 
 /// Why an attachment could not be made or undone.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum Error {
         /// Why.
         source: netlink::Error,
     },
+    /// A PF's driver does not keep the VLANs that a VF may use.
+    #[error(transparent)]
+    Trunk(#[from] TrunkError),
     /// The PF has no network device here through which its VFs could be set.
     #[error("PF {pf} has no network device in this network namespace; bind it to its kernel driver")]
     NoPfLink {

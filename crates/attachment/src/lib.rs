@@ -29,6 +29,7 @@ mod store;
 mod sysctl;
 #[cfg(test)]
 mod tests;
+mod trunk;
 
 pub use attach::{AttachError, Plan, attach};
 pub use check::{CheckError, check};
@@ -46,3 +47,4 @@ pub use restore::holds;
 pub use returning::in_pod;
 pub use step::{Stage, Step};
 pub use store::{Claim, Lock, Store};
+pub use trunk::{TrunkError, VlanSet, has_trunk, trunk_before};

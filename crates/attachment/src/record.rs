@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::boot;
+use crate::trunk::VlanSet;
 
 /// Whose attachment it is: the pair by which CNI names one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -187,6 +188,8 @@ pub enum Undo {
     Master(IfName),
     /// An attribute that the PF held for the VF.
     Vf(VfAttribute),
+    /// The VLANs that the PF let the VF use.
+    Trunk(VlanSet),
     /// The hardware addresses.
     Mac(MacBefore),
     /// The link belongs on the host, as it was.

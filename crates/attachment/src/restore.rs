@@ -12,6 +12,7 @@ use crate::mac;
 use crate::record::{Pf, Record, Undo};
 use crate::returning;
 use crate::store::Store;
+use crate::trunk;
 
 /// What came of a restore.
 #[derive(Debug, Default)]
@@ -55,7 +56,9 @@ pub(crate) fn restore_within(
     let mut port = None;
     for undo in record.undo.iter().rev() {
         match (undo, record.pf, store) {
-            (Undo::Vf(_) | Undo::Mac(_), Some(pf), Some(store)) if at_pf.is_none() && !pf_stuck => {
+            (Undo::Vf(_) | Undo::Trunk(_) | Undo::Mac(_), Some(pf), Some(store))
+                if at_pf.is_none() && !pf_stuck =>
+            {
                 match store.lock_within(&pf.address.to_string(), patience) {
                     Ok(lock) => at_pf = Some(lock),
                     // Who holds it that long has stopped; what the pod had must not wait for that, nor again for the next.
@@ -65,7 +68,7 @@ pub(crate) fn restore_within(
                     }
                 }
             }
-            (Undo::Vf(_) | Undo::Mac(_), ..) => {}
+            (Undo::Vf(_) | Undo::Trunk(_) | Undo::Mac(_), ..) => {}
             _ => {
                 at_pf = None;
                 port = None;
@@ -93,6 +96,9 @@ pub(crate) fn restore_within(
                 Ok(())
             }
             Undo::Vf(before) => record.pf.map_or(Ok(()), |pf| restore_vf(host, pf, before, &mut port)),
+            Undo::Trunk(before) => {
+                record.pf.map_or(Ok(()), |pf| Ok(trunk::restore(&host.sysfs, pf, before)?))
+            }
             Undo::Mac(before) => {
                 port = None;
                 mac::restore(host, record.pf, home.as_ref(), before, || {

@@ -12,6 +12,7 @@ use crate::journal::Journal;
 use crate::mac::Stay;
 use crate::record::{LinkBefore, MacBefore, Pf, Undo};
 use crate::store::Lock;
+use crate::trunk::{self, VlanSet};
 
 /// One change. `before` is what was observed, and becomes the undo.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,13 @@ pub enum Step {
         set: VfAttribute,
         /// The old one.
         before: VfAttribute,
+    },
+    /// Has the PF let the VF use these VLANs and no other.
+    Trunk {
+        /// The new list.
+        set: VlanSet,
+        /// The old one; empty for none.
+        before: VlanSet,
     },
     /// Changes nothing, and has this put back whatever the pod does to it.
     Remember(Undo),
@@ -59,6 +67,7 @@ impl Step {
             Self::Down => Undo::Up,
             Self::Remember(undo) => undo.clone(),
             Self::Vf { before, .. } => Undo::Vf(before.clone()),
+            Self::Trunk { before, .. } => Undo::Trunk(before.clone()),
             Self::Mac { before, .. } => Undo::Mac(before.clone()),
             Self::Move { before, .. } => Undo::Link(before.clone()),
             Self::Bind { before, .. } => Undo::Driver(before.clone()),
@@ -136,7 +145,7 @@ pub(crate) fn apply(
         if matches!(step, Step::Bind { .. }) {
             drop(at_pf.take());
         }
-        if at_pf.is_none() && matches!(step, Step::Vf { .. } | Step::Mac { .. }) {
+        if at_pf.is_none() && matches!(step, Step::Vf { .. } | Step::Trunk { .. } | Step::Mac { .. }) {
             at_pf = lock_pf(host, journal).map_err(configure)?;
         }
         if let Step::Mac { set, .. } = step {
@@ -175,6 +184,7 @@ fn change(
             on_link(host, link.map(|(link, _)| link), "set link down", &change)
         }
         Step::Vf { set, .. } => set_vf(host, pf.zip(pf_link), set),
+        Step::Trunk { set, .. } => pf.map_or(Ok(()), |pf| Ok(trunk::set(&host.sysfs, pf, set)?)),
         Step::Mac { set: mac, .. } => {
             crate::mac::set(host, pf, link, mac, |refused| journal.set_locked(refused))
         }

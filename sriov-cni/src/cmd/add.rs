@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use attachment::{DriverBefore, Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
+use attachment::{DriverBefore, Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store, VlanSet};
 use cni::log::{self, Level};
 use cni::{Interface, Outcome, Request};
 use netlink::{IfName, Netns};
@@ -27,8 +27,14 @@ pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Out
     let mut host = Host::open(paths)?;
     let (observed, _lock) = choose(request, store, &mut host, &vf)?;
     fits(&conf, &observed)?;
+    let name = match ifname {
+        Some(name) => name,
+        None => request.ifname.parse().map_err(Error::IfName)?,
+    };
     let binding = binding(&host, &conf, &observed)?;
-    let planned = make_plan(request, &conf, ifname, &observed, binding, &netns)?;
+    let trunk = trunk(&host, &conf, &observed)?;
+    let steps = plan(&conf, &observed, binding, trunk, &name).map_err(Error::IfName)?;
+    let planned = make_plan(request, &conf, &name, &observed, steps, &netns)?;
     let attached = attachment::attach(request, store, &mut host, netns, &planned);
     attached.map_err(|error| {
         Error::attach(error, &request.ifname, &observed.pf_link.name, planned.record.ipam.as_deref())
@@ -43,18 +49,23 @@ fn binding(host: &Host, conf: &Conf, observed: &Observed) -> Result<Option<Bindi
     Ok(Some(Binding { driver, before }))
 }
 
+/// The VLANs that the PF lets the VF use now, where they are to be others.
+fn trunk(host: &Host, conf: &Conf, observed: &Observed) -> Result<Option<VlanSet>, ConfError> {
+    let Some(wanted) = &conf.trunk else { return Ok(None) };
+    let before = attachment::trunk_before(&host.sysfs, observed.pf, wanted);
+    before.map(Some).map_err(|source| ConfError::Trunk { found: wanted.clone(), source })
+}
+
 fn make_plan(
     request: &Request,
     conf: &Conf,
-    ifname: Option<IfName>,
+    name: &IfName,
     observed: &Observed,
-    binding: Option<Binding>,
+    steps: Vec<Step>,
     netns: &Netns,
 ) -> Result<Plan, Error> {
     let owner = Owner::of(request).map_err(Error::IfName)?;
-    let name = ifname.unwrap_or_else(|| owner.ifname.clone());
-    let moves = observed.link.is_some() && binding.is_none();
-    let steps = plan(conf, observed, binding, &name).map_err(Error::IfName)?;
+    let moves = steps.iter().any(|step| matches!(step, Step::Move { .. }));
     let ipam = request.conf.ipam.clone();
     let device = observed.function.address.to_string();
     let link = observed.link.as_ref().unwrap_or(&observed.pf_link);

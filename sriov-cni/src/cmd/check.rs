@@ -36,6 +36,13 @@ pub(super) fn check(paths: &Paths, store: &Store, request: &Request) -> Result<(
             }
         }
     }
+    if let Some(trunk) = &conf.trunk {
+        match attachment::has_trunk(&host.sysfs, pf, trunk) {
+            Ok(true) => {}
+            Ok(false) => deviations.push(format!("VF {device}: the PF lets it use other VLANs than {trunk}")),
+            Err(error) => deviations.push(format!("VF {device}: {error}")),
+        }
+    }
     if let Some(record) = &record
         && let Ok(Some(link)) = attachment::in_pod(&host, record)
     {

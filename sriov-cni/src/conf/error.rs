@@ -1,6 +1,7 @@
 //! What is wrong with a network configuration, with the texts that people match on.
 //! It must not say what is wrong with the node.
 
+use attachment::{TrunkError, VlanSet};
 use netlink::{MacAddr, ParseIfNameError, ParseMacError, VlanError};
 use pci::ParseAddressError;
 
@@ -40,10 +41,14 @@ pub(crate) enum ConfError {
     #[error("vlanTrunk {found}: wanted VLANs and ranges of 1 to 4094 such as \"100-200,300\"")]
     TrunkForm { found: String },
     #[error(
-        "vlanTrunk {found} cannot be kept: Linux gives a VF one VLAN or none (IFLA_VF_VLAN_LIST takes one entry); without \
-         vlan the VF may use any tag, with it only that one"
+        "vlanTrunk and a vlan above 0 exclude each other: a PF puts one tag on a VF's frames, or lets it tag them"
     )]
-    Trunk { found: String },
+    TrunkWithVlan,
+    #[error(
+        "vlanTrunk {found} cannot be kept: {source}; Linux gives a VF one VLAN or none (IFLA_VF_VLAN_LIST takes one entry): in \
+         switchdev mode a bridge that filters VLANs keeps such a list, and without vlan the VF may use any tag"
+    )]
+    Trunk { found: VlanSet, source: TrunkError },
     #[error("invalid link_state value: {found}")]
     LinkState { found: String },
     #[error(transparent)]

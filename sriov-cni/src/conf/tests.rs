@@ -199,10 +199,13 @@ fn the_link_in_the_pod() {
 }
 
 #[test]
-fn a_trunk_is_refused_whatever_its_form() {
-    for trunk in [json!("100-200,300"), json!("7"), json!([{"minID": 100, "maxID": 200}, {"id": 300}])] {
-        let refused = error(json!({"vlanTrunk": trunk}));
-        assert!(refused.contains("cannot be kept: Linux gives a VF one VLAN or none"), "{refused}");
+fn a_trunk_is_a_text_or_the_bridge_plugins_list() {
+    for trunk in [json!("100-200,300"), json!([{"minID": 100, "maxID": 200}, {"id": 300}])] {
+        let wanted = Some("100-200,300".parse().unwrap());
+        assert_eq!(conf(json!({"vlanTrunk": trunk})).trunk, wanted);
+        assert_eq!(conf(json!({"vlanTrunk": trunk, "vlan": 0})).trunk, wanted);
+        let with_vlan = error(json!({"vlanTrunk": trunk, "vlan": 7}));
+        assert!(with_vlan.starts_with("vlanTrunk and a vlan above 0 exclude each other"), "{with_vlan}");
     }
     for malformed in
         [json!("200-100"), json!("0-5"), json!("1,4095"), json!("a"), json!(5), json!([{"id": 0}])]

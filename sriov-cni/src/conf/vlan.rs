@@ -1,6 +1,9 @@
-//! The VLAN of a VF, its priority and protocol, and the list of VLANs that no kernel keeps.
+//! The VLAN of a VF, its priority and protocol, or the list of those that it may use.
 //! It must not know what the PF holds.
 
+use std::ops::RangeInclusive;
+
+use attachment::VlanSet;
 use netlink::{VlanId, VlanProto};
 use serde_json::Value;
 
@@ -46,35 +49,39 @@ fn protocol(found: String) -> Result<VlanProto, ConfError> {
     }
 }
 
-/// The field's form is a text, `100-200,300`, or the bridge plugin's list of objects. Whichever it is, it is refused here,
-/// before anything is touched: `do_setvfinfo` of net/core/rtnetlink.c takes a list of one VLAN (`MAX_VLAN_LIST_LEN`), and
-/// `docs/decisions/0010` has the rest.
-pub(super) fn trunk(keys: Keys<'_>) -> Result<(), ConfError> {
-    let (found, well_formed) = match keys.value("vlanTrunk") {
-        None => return Ok(()),
-        Some(Value::String(text)) if text.is_empty() => return Ok(()),
-        Some(Value::Array(list)) if list.is_empty() => return Ok(()),
-        Some(Value::String(text)) => (text.clone(), text.split(',').all(is_range)),
-        Some(list @ Value::Array(entries)) => (list.to_string(), entries.iter().all(is_entry)),
-        Some(other) => (other.to_string(), false),
+/// The field's form is a text, `100-200,300`, or the bridge plugin's list of objects. Whether the PF's driver keeps such a list
+/// is seen when there is a PF.
+pub(super) fn trunk(keys: Keys<'_>, vlan: Option<Vlan>) -> Result<Option<VlanSet>, ConfError> {
+    let (found, ranges): (String, Option<Vec<_>>) = match keys.value("vlanTrunk") {
+        None => return Ok(None),
+        Some(Value::String(text)) if text.is_empty() => return Ok(None),
+        Some(Value::Array(list)) if list.is_empty() => return Ok(None),
+        Some(Value::String(text)) => (text.clone(), text.split(',').map(range).collect()),
+        Some(list @ Value::Array(entries)) => (list.to_string(), entries.iter().map(entry).collect()),
+        Some(other) => (other.to_string(), None),
     };
-    Err(if well_formed { ConfError::Trunk { found } } else { ConfError::TrunkForm { found } })
+    match (ranges, vlan) {
+        (None, _) => Err(ConfError::TrunkForm { found }),
+        (Some(_), Some(vlan)) if !vlan.id.is_untagged() => Err(ConfError::TrunkWithVlan),
+        (Some(ranges), _) => Ok(Some(VlanSet::of(ranges))),
+    }
 }
 
-fn is_range(text: &str) -> bool {
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
     let number = |text: &str| text.trim().parse::<u64>().ok();
     match text.split_once('-') {
-        Some((first, last)) => is_span(number(first), number(last)),
-        None => is_span(number(text), number(text)),
+        Some((first, last)) => span(number(first), number(last)),
+        None => span(number(text), number(text)),
     }
 }
 
 /// `{"id": 42}` or `{"minID": 200, "maxID": 299}`
-fn is_entry(entry: &Value) -> bool {
+fn entry(entry: &Value) -> Option<RangeInclusive<u16>> {
     let number = |key| entry.get(key).and_then(Value::as_u64);
-    is_span(number("id"), number("id")) || is_span(number("minID"), number("maxID"))
+    span(number("id"), number("id")).or_else(|| span(number("minID"), number("maxID")))
 }
 
-fn is_span(first: Option<u64>, last: Option<u64>) -> bool {
-    first.zip(last).is_some_and(|(first, last)| first >= 1 && first <= last && last <= 4094)
+fn span(first: Option<u64>, last: Option<u64>) -> Option<RangeInclusive<u16>> {
+    let (first, last) = (u16::try_from(first?).ok()?, u16::try_from(last?).ok()?);
+    (first >= 1 && first <= last && last <= 4094).then_some(first..=last)
 }

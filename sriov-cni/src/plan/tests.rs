@@ -69,13 +69,13 @@ fn net1() -> IfName {
 
 #[test]
 fn what_is_not_asked_for_is_not_touched() {
-    let steps = plan(&bare(), &observed(Some(kernel_vf(false))), None, &net1()).unwrap();
+    let steps = plan(&bare(), &observed(Some(kernel_vf(false))), None, None, &net1()).unwrap();
     assert!(matches!(steps[..], [Step::Remember(Undo::Mac(_)), Step::Move { .. }]), "{steps:?}");
 }
 
 #[test]
 fn every_change_carries_what_was_before() {
-    let undo: Vec<Undo> = plan(&everything(), &observed(Some(kernel_vf(true))), None, &net1())
+    let undo: Vec<Undo> = plan(&everything(), &observed(Some(kernel_vf(true))), None, None, &net1())
         .unwrap()
         .iter()
         .map(Step::undo)
@@ -107,7 +107,7 @@ fn trust_is_off_while_a_mac_is_tried_there_and_back() {
         Observed { vf, ..observed }
     };
     let steps = |conf: &Conf, observed: &Observed| -> Vec<(Option<VfAttribute>, Undo)> {
-        let steps = plan(conf, observed, None, &net1()).unwrap();
+        let steps = plan(conf, observed, None, None, &net1()).unwrap();
         let set = |step: &Step| match step {
             Step::Vf { set, .. } => Some(set.clone()),
             _ => None,
@@ -137,7 +137,7 @@ fn trust_is_off_while_a_mac_is_tried_there_and_back() {
 
 #[test]
 fn a_vf_under_a_userspace_driver_stays_where_it_is() {
-    let steps = plan(&everything(), &observed(None), None, &net1()).unwrap();
+    let steps = plan(&everything(), &observed(None), None, None, &net1()).unwrap();
     assert!(!steps.iter().any(|step| matches!(step, Step::Move { .. } | Step::Down)), "{steps:?}");
     assert_eq!(steps.len(), 6);
 }
@@ -163,7 +163,7 @@ fn an_mtu_above_the_pfs_is_found_out_first() {
 fn a_vf_that_is_bound_for_the_pod_is_given_back_driver_first() {
     let before = DriverBefore { driver: Some("igbvf".into()), only: None };
     let binding = Binding { driver: "vfio-pci", before: before.clone() };
-    let steps = plan(&everything(), &observed(Some(kernel_vf(true))), Some(binding), &net1()).unwrap();
+    let steps = plan(&everything(), &observed(Some(kernel_vf(true))), Some(binding), None, &net1()).unwrap();
     assert!(!steps.iter().any(|step| matches!(step, Step::Move { .. })));
     // Its MAC is tried on it before: drivers refuse that while it is up.
     assert_eq!(steps[0], Step::Down);
@@ -172,4 +172,14 @@ fn a_vf_that_is_bound_for_the_pod_is_given_back_driver_first() {
     let [.., Undo::Link(link), Undo::Driver(driver)] = &undo[..] else { panic!("{undo:?}") };
     assert_eq!((link.name.as_str(), driver), ("eth5", &before));
     assert_eq!(undo[0], Undo::Up);
+}
+
+#[test]
+fn a_list_of_vlans_comes_after_the_vlan_and_goes_before_it() {
+    let conf = Conf { trunk: Some("100-200".parse().unwrap()), ..everything() };
+    let before: VlanSet = "7".parse().unwrap();
+    let steps = plan(&conf, &observed(None), None, Some(before.clone()), &net1()).unwrap();
+    let undo: Vec<Undo> = steps.iter().map(Step::undo).collect();
+    assert!(matches!(&undo[0], Undo::Vf(VfAttribute::Vlan { .. })), "{undo:?}");
+    assert_eq!(undo[1], Undo::Trunk(before));
 }

@@ -73,9 +73,8 @@ fn a_configuration_that_makes_no_sense() {
             "allmulti needs \"trust\": \"on\": a PF passes no foreign multicast to a VF that it does not trust",
         ),
         (
-            json!({"vlanTrunk": "100-200,300"}),
-            "vlanTrunk 100-200,300 cannot be kept: Linux gives a VF one VLAN or none (IFLA_VF_VLAN_LIST takes one entry); \
-             without vlan the VF may use any tag, with it only that one",
+            json!({"vlanTrunk": "100-200,300", "vlan": 7}),
+            "vlanTrunk and a vlan above 0 exclude each other: a PF puts one tag on a VF's frames, or lets it tag them",
         ),
         (
             json!({"vlanTrunk": "300-100"}),

@@ -147,6 +147,7 @@ fn refused_attribute(bench: &Bench) -> Result<String> {
         json!({"vlan": 100, "trust": "on", "link_state": "enable"}),
         json!({"mac": "02:00:00:00:00:42", "vlan": 100, "vlanProto": "802.1ad"}),
         json!({"vlan": 7, "min_tx_rate": 10}),
+        json!({"vlan": 0, "vlanTrunk": "100-200"}),
     ] {
         let conf = sriov(&vf, keys);
         words.push(refused(&pod.run("ADD", &conf))?);
