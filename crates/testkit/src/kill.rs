@@ -123,10 +123,13 @@ fn changing(pid: Pid) -> Option<&'static str> {
 
 const CHANGING: &[(i64, &str)] = &[
     (libc::SYS_write, "write"),
+    (libc::SYS_writev, "writev"),
+    (libc::SYS_pwrite64, "pwrite64"),
     (libc::SYS_sendto, "sendto"),
     (libc::SYS_sendmsg, "sendmsg"),
     (libc::SYS_openat, "openat"),
     (libc::SYS_fsync, "fsync"),
+    (libc::SYS_fdatasync, "fdatasync"),
     (libc::SYS_flock, "flock"),
     (libc::SYS_ftruncate, "ftruncate"),
     (libc::SYS_setns, "setns"),
@@ -134,6 +137,8 @@ const CHANGING: &[(i64, &str)] = &[
     (libc::SYS_clone3, "clone3"),
     (libc::SYS_renameat, "renameat"),
     (libc::SYS_renameat2, "renameat2"),
+    (libc::SYS_linkat, "linkat"),
+    (libc::SYS_symlinkat, "symlinkat"),
     (libc::SYS_unlinkat, "unlinkat"),
     (libc::SYS_mkdirat, "mkdirat"),
     #[cfg(target_arch = "x86_64")]
