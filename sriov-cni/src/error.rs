@@ -38,6 +38,8 @@ pub(crate) enum Error {
     Attachment(#[from] attachment::Error),
     #[error("{}", deleting(.0))]
     Delete(attachment::Error),
+    #[error("error saving NetConf \"{0}\"")]
+    Save(AttachError),
     #[error(transparent)]
     Prepare(AttachError),
     #[error(transparent)]
@@ -53,6 +55,7 @@ impl Error {
         match error.stage {
             // The Go plugin says this one bare.
             _ if matches!(error.source, attachment::Error::NoAddresses) => Self::Prepare(error),
+            Stage::Prepare if matches!(error.source, attachment::Error::State { .. }) => Self::Save(error),
             Stage::Prepare => Self::Prepare(error),
             Stage::Configure => Self::Configure(error),
             Stage::Move | Stage::Addresses => Self::Move { ifname, pf, source: error },
@@ -69,7 +72,7 @@ impl Error {
             }
             Self::Choose(ChooseError::NoneFree { .. }) => Code::TRY_AGAIN,
             Self::Unavailable(unavailable) => unavailable.code(),
-            Self::Configure(error) | Self::Prepare(error) => error.source.code(),
+            Self::Configure(error) | Self::Prepare(error) | Self::Save(error) => error.source.code(),
             Self::Move { source, .. } | Self::Ipam { source, .. } => source.source.code(),
             Self::Choose(_) | Self::Observe(_) | Self::Check(_) | Self::Netns(_) => Code::INTERNAL,
         }
@@ -138,6 +141,19 @@ fn pod(request: &Request) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_that_cannot_be_written_is_told_as_the_go_plugins_cache() {
+        let full = attachment::Error::State {
+            action: "write",
+            path: "/s/c1-net1".into(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+        let error = AttachError { stage: Stage::Prepare, source: full, left: None };
+        let error = Error::attach(error, "net1", "ens1f0", None);
+        assert_eq!(error.to_string(), "error saving NetConf \"cannot write /s/c1-net1: no storage space\"");
+        assert_eq!(error.code(), Code::IO);
+    }
 
     #[test]
     fn a_del_says_what_the_go_plugin_says_before_its_errors() {

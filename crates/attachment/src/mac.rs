@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::record::{MacBefore, Pf};
 
-/// How long a driver that works through its PF (iavf) may take to show an address.
+/// How long a driver that works through its PF (iavf) may take to show an address; in this crate's own unit tests no longer than
+/// they can sit out.
 const LIMIT: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(2) };
 
 /// What becomes of a link that is given an address.
