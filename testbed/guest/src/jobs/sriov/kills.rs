@@ -58,18 +58,18 @@ fn reconcile(pod: &Sandbox, _: &Value) -> Result<()> {
     let (found, odd) = attachment::survey(&store, &mut host)?;
     ensure!(odd.is_empty(), "files that make no sense: {odd:?}");
     for leftover in found.iter().filter(|leftover| is_over(leftover)) {
-        let undone = attachment::undo(&store, &mut host, leftover, is_over)?;
+        let undone = attachment::undo(&store, &mut host, leftover, PATIENCE, is_over)?;
         let Undone::Done { addresses, .. } = undone else { bail!("{}: {undone:?}", leftover.device) };
         if let Some(record) = leftover.record.as_ref().filter(|_| addresses) {
-            let released = attachment::release(&store, record, &[CNI_PATH.into()], IPAM)?;
+            let released = attachment::release(&store, record, &[CNI_PATH.into()], PATIENCE)?;
             ensure!(released, "{}: its addresses are not released", leftover.device);
         }
     }
     ip(&["netns", "add", pod.netns.name()]).map(drop)
 }
 
-/// How long an IPAM plugin may take to release an address.
-const IPAM: Duration = Duration::from_secs(10);
+/// How long an IPAM plugin may take to release an address, and whoever speaks to the PF.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(cases: &mut Cases, bench: &Bench) {
     // At each boundary one of the three, in turns that begin elsewhere in each case.
