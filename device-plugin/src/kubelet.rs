@@ -150,6 +150,8 @@ impl Front {
         let mut backoff = Backoff::default();
         let served = loop {
             let mut pool = self.pool.clone();
+            // Before the attempt: a kubelet that comes while it fails is another place, and tried at once.
+            let seen = self.folder.place();
             // What was opened and not kept is closed by being dropped.
             let opened = tokio::select! {
                 () = over(&mut pool) => break Ok(()),
@@ -180,7 +182,7 @@ impl Front {
                         tracing::warn!("pool {resource}: {error}; trying again");
                     }
                     self.metrics.registration(&resource, self.epoch, Registration::of(error));
-                    self.folder.place()
+                    seen
                 }
             };
             tokio::select! {

@@ -244,6 +244,54 @@ async fn a_kubelet_that_is_not_there_is_waited_for() {
     }
 }
 
+/// A kubelet that refuses whoever comes, and is another by the time it does so for the twelfth time.
+struct Refusing {
+    folder: Folder,
+    socket: std::path::PathBuf,
+    asked: mpsc::UnboundedSender<tokio::time::Instant>,
+    times: std::sync::atomic::AtomicUsize,
+}
+
+#[tonic::async_trait]
+impl Registration for Refusing {
+    async fn register(&self, _: Request<RegisterRequest>) -> Result<Response<Empty>, Status> {
+        self.asked.send(tokio::time::Instant::now()).unwrap();
+        if self.times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 11 {
+            let mut folder = self.folder.clone();
+            let before = folder.place();
+            let aside = self.socket.with_extension("aside");
+            std::fs::rename(&self.socket, &aside).unwrap();
+            std::fs::rename(&aside, &self.socket).unwrap();
+            folder.moved(before.as_ref()).await;
+        }
+        Err(Status::unavailable("not yet"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kubelet_that_comes_while_an_attempt_fails_is_tried_at_once() {
+    let (tree, kubelet) = node("device-plugins");
+    let socket = kubelet.dir().join("kubelet.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (asked, mut times) = mpsc::unbounded_channel();
+    let (_sender, _, front) = front(&tree, &kubelet, r#""selectors":{}"#);
+    let folder = front.folder.clone();
+    let refusing = RegistrationServer::new(Refusing { folder, socket, asked, times: 0.into() });
+    tokio::spawn(
+        Server::builder().add_service(refusing).serve_with_incoming(UnixListenerStream::new(listener)),
+    );
+    tokio::spawn(front.serve());
+    let mut pauses = Vec::new();
+    let mut last = times.recv().await.unwrap();
+    for _ in 0..12 {
+        let now = times.recv().await.unwrap();
+        pauses.push(now - last);
+        last = now;
+    }
+    assert!(pauses[10] > std::time::Duration::from_secs(5), "{pauses:?}");
+    assert!(pauses[11] < std::time::Duration::from_secs(1), "{pauses:?}");
+}
+
 #[tokio::test]
 async fn a_name_that_is_too_long_is_final() {
     let (tree, kubelet) = node("plugins_registry");
