@@ -28,7 +28,7 @@ fn an_alternative_name_that_another_link_has_by_now_stays_its() {
     node.pod.ip(&["link", "add", &passing, "type", "bridge"]);
     let deleted = node.call("DEL", &conf(&[]));
     deleted.success();
-    let told = "nic0: its alternative name nic0-by-slot is taken on the host meanwhile";
+    let told = "nic0: cannot put back its alternative name nic0-by-slot: add alternative name: file exists";
     assert!(deleted.stderr.contains(told), "{}", deleted.stderr);
     let mut wanted = before.clone();
     wanted.as_object_mut().map(|link| link.remove("altnames"));
