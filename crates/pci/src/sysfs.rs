@@ -186,6 +186,18 @@ impl Sysfs {
         if !dir.exists() {
             return Err(Error::Missing { address, path: dir });
         }
+        let class = Attributes { address, dir: &dir }.class()?;
+        self.function_of_class(address, class, index_below)
+    }
+
+    /// As [`Sysfs::function_with`], of a function whose [`Sysfs::class`] was read.
+    pub fn function_of_class(
+        &self,
+        address: PciAddress,
+        class: u32,
+        index_below: impl FnOnce(PciAddress) -> Result<Option<VfIndex>, Error>,
+    ) -> Result<Function, Error> {
+        let dir = self.function_dir(address);
         let attributes = Attributes { address, dir: &dir };
         let role = match attributes.link("physfn")? {
             Some(name) => {
@@ -199,22 +211,28 @@ impl Sysfs {
                 // Not by `sriov_numvfs`: to read it waits for the function's lock (`sriov_numvfs_show`, drivers/pci/iov.c of
                 // Linux 6.12), which whoever makes or removes VFs has for as long as that takes.
                 Some(total_vfs) => {
-                    let count = u32::try_from(self.vfs(address)?.len()).unwrap_or(u32::MAX);
-                    Role::Pf { total_vfs, num_vfs: count }
+                    let num_vfs = virtfn::count(&dir).map_err(|source| attributes.unreadable("", source))?;
+                    Role::Pf { total_vfs, num_vfs }
                 }
                 None => Role::Plain,
             },
+        };
+        let driver = attributes.link("driver")?;
+        // A bus below a function is virtio's, under no other driver.
+        let netdevs = match driver.as_deref() {
+            Some("virtio-pci") => self.netdevs(address),
+            _ => entries(&dir.join("net")),
         };
         Ok(Function {
             address,
             vendor: attributes.id("vendor")?,
             device: attributes.id("device")?,
-            class: attributes.class()?,
-            driver: attributes.link("driver")?,
+            class,
+            driver,
             // Whatever is wrong with it, the function is fit for use without.
             numa_node: attributes.text("numa_node").ok().flatten().and_then(|node| node.parse().ok()),
             role,
-            netdevs: self.netdevs(address),
+            netdevs,
             iommu_group: attributes.iommu_group()?,
             uio: entries(&dir.join("uio")).into_iter().next(),
             vfio_dev: entries(&dir.join("vfio-dev")).into_iter().next(),
@@ -296,14 +314,14 @@ fn port(dir: &Path) -> Option<String> {
     })
 }
 
-/// What an attribute has at most, on amd64 and most of arm64.
-const PAGE: usize = 4096;
+/// What most attributes fit in: an id, a number, a name.
+const SHORT: usize = 64;
 
-/// A file of a page at most, as attributes are: what one read does not fill it has given whole (`kernfs_fop_read_iter`,
+/// A file of a page at most, as attributes are: one that a read does not fill has no more (`kernfs_fop_read_iter`,
 /// fs/kernfs/file.c of Linux 6.12).
 fn small_text(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let mut bytes = vec![0; PAGE];
+    let mut bytes = vec![0; SHORT];
     let mut length = 0;
     loop {
         let read = file.read(&mut bytes[length..])?;
@@ -311,7 +329,7 @@ fn small_text(path: &Path) -> io::Result<String> {
         if read == 0 || length < bytes.len() {
             break;
         }
-        bytes.resize(length + PAGE, 0);
+        bytes.resize(length * 2, 0);
     }
     bytes.truncate(length);
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))

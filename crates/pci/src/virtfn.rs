@@ -2,7 +2,7 @@
 //! It must not look at anything but the PF's `virtfnN` links.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io;
 use std::path::Path;
 
@@ -48,16 +48,17 @@ pub(crate) fn index(pf: PciAddress, vf: PciAddress, offset: u32, stride: u32) ->
     }
 }
 
+/// How many VFs the PF in `pf_dir` has.
+pub(crate) fn count(pf_dir: &Path) -> io::Result<u32> {
+    fs::read_dir(pf_dir)?.try_fold(0, |count, entry| Ok(count + u32::from(number(&entry?).is_some())))
+}
+
 /// Every VF of the PF in `pf_dir`, by one reading of that directory.
 pub(crate) fn list(pf_dir: &Path) -> io::Result<Vec<(VfIndex, PciAddress)>> {
     let mut vfs = Vec::new();
     for entry in fs::read_dir(pf_dir)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let Some(index) = name.to_str().and_then(|n| n.strip_prefix("virtfn")).and_then(|n| n.parse().ok())
-        else {
-            continue;
-        };
+        let Some(index) = number(&entry) else { continue };
         // A VF can vanish between the listing and the link: it is then no VF of this PF any more.
         let Ok(target) = fs::read_link(entry.path()) else { continue };
         if let Some(address) = target.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok()) {
@@ -66,6 +67,11 @@ pub(crate) fn list(pf_dir: &Path) -> io::Result<Vec<(VfIndex, PciAddress)>> {
     }
     vfs.sort_unstable();
     Ok(vfs)
+}
+
+/// The number in the name of a PF's link to a VF.
+fn number(entry: &DirEntry) -> Option<u32> {
+    entry.file_name().to_str()?.strip_prefix("virtfn")?.parse().ok()
 }
 
 #[cfg(test)]

@@ -179,10 +179,11 @@ impl Reader<'_> {
 
     /// A function that a pool could ask for, read whole.
     fn read(&mut self, address: PciAddress) -> Result<Option<Function>, pci::Error> {
-        if Kind::of_class(self.sysfs.class(address)?).is_none() {
+        let class = self.sysfs.class(address)?;
+        if Kind::of_class(class).is_none() {
             return Ok(None);
         }
-        self.sysfs.function_with(address, |pf| self.index_below(pf, address)).map(Some)
+        self.sysfs.function_of_class(address, class, |pf| self.index_below(pf, address)).map(Some)
     }
 
     fn index_below(&mut self, pf: PciAddress, vf: PciAddress) -> Result<Option<VfIndex>, pci::Error> {
