@@ -24,6 +24,7 @@ mod sriov;
 pub(crate) fn sriov(others: &[&str]) -> Result<ExitCode> {
     let others: Vec<(String, PathBuf)> = others.iter().map(|other| named(other)).collect::<Result<_>>()?;
     run(cargo().args(["build", "--release", "--package", "sriov"]))?;
+    sriov::build_bare()?;
     sriov::beside(&target().join("release"), &others)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -37,6 +38,7 @@ pub(crate) fn all(others: &[&str]) -> Result<ExitCode> {
     let kept = promise::all_kept(&release)?;
 
     beside(&release, &go)?;
+    sriov::build_bare()?;
     sriov::beside(&release, &others)?;
     run(cargo().args(["bench", "--package", "benches", "--bench", "scan_and_select"]))?;
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -15,6 +15,14 @@ use crate::cargo::cargo;
 use crate::cargo::run;
 use crate::node::Rig;
 
+/// The kernel operations alone, by a program that is started for them: what starting one costs on the node is not the plugin's.
+const BARE: &str = "bare_vf";
+
+/// Builds it as the plugin is built.
+pub(super) fn build_bare() -> Result<()> {
+    run(cargo().args(["build", "--release", "--package", "benches", "--bin", BARE]))
+}
+
 /// Runs our `sriov` and each of `others`, named and by path, in turns. A development build of the harness will do, as for
 /// `host_device_beside`.
 pub(super) fn beside(release: &Path, others: &[(String, PathBuf)]) -> Result<()> {
@@ -23,6 +31,7 @@ pub(super) fn beside(release: &Path, others: &[(String, PathBuf)]) -> Result<()>
     let rig = Rig::set_up(&[])?;
     rig.add(&cargo::target().join("debug").join(HARNESS), HARNESS)?;
     rig.add(&release.join("sriov"), "beside/sluice")?;
+    rig.add(&release.join(BARE), "beside/program")?;
     for (name, path) in others {
         rig.add(path, &format!("beside/{name}"))?;
     }

@@ -5,6 +5,8 @@
 //! sriov_beside --binary=sluice=PATH --binary=go=PATH --pf=ADDRESS [--pf=ADDRESS] [--rounds=N]
 //! ```
 //!
+//! `bare_vf` as a binary tells what it takes to start a program for those operations, which is no plugin's to save.
+//!
 //! It takes all VFs of the PFs, bound to their kernel driver and each with its link on the host, and needs root. The first
 //! binary is the one that the others are compared with. State is kept where the plugins keep it by themselves.
 

@@ -1,44 +1,35 @@
-//! The VFs that everyone attaches, a pod for each, and the kernel operations that an ADD and a DEL come down to.
+//! The VFs that everyone attaches, and a pod for each.
 //! It must not measure.
 
 use std::fs;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use netlink::{IfName, LinkChange, Netlink, Netns, VfAttribute, VlanId, VlanProto};
+use benches::bare::{IN_POD, Side, Vf};
+use netlink::Netns;
 use testkit::netns::Namespace;
-
-/// What each VF is given.
-pub(crate) const VLAN: u16 = 100;
-/// The link's name in the pod.
-pub(crate) const IN_POD: &str = "net1";
 
 /// A host with VFs to give away, and pods.
 pub(crate) struct Node {
-    host: Netns,
-    netlink: Netlink,
+    host: Side,
     attachments: Vec<Attachment>,
 }
 
 /// One VF and its pod.
 struct Attachment {
     address: String,
-    number: u32,
-    pf: u32,
-    name: IfName,
-    pod: Namespace,
-    netns: Netns,
-    netlink: Netlink,
+    vf: Vf,
+    namespace: Namespace,
+    pod: Side,
 }
 
 impl Node {
     /// Takes the VFs of the PFs whose directories in sysfs these are, at most `limit`.
     pub(crate) fn new(pfs: &[PathBuf], limit: usize) -> Result<Self> {
-        let mut netlink = Netlink::open()?;
+        let mut host = Side::of(Netns::current()?)?;
         let mut attachments = Vec::new();
         for pf in pfs {
-            let index = netlink.link_by_name(&first(&pf.join("net"))?.parse()?)?.index;
+            let index = host.netlink.link_by_name(&first(&pf.join("net"))?.parse()?)?.index;
             let count: u32 = fs::read_to_string(pf.join("sriov_numvfs"))?.trim().parse()?;
             for number in 0..count {
                 let vf = fs::canonicalize(pf.join(format!("virtfn{number}")))?;
@@ -46,7 +37,7 @@ impl Node {
             }
         }
         attachments.truncate(limit);
-        Ok(Self { host: Netns::current()?, netlink, attachments })
+        Ok(Self { host, attachments })
     }
 
     /// How many VFs there are.
@@ -54,22 +45,21 @@ impl Node {
         self.attachments.len()
     }
 
-    /// The VF's address and its pod's namespace.
-    pub(crate) fn pod(&self, vf: usize) -> (&str, PathBuf) {
-        let attachment = &self.attachments[vf];
-        (&attachment.address, attachment.pod.path())
+    /// A VF's address, the VF, and its pod's namespace.
+    pub(crate) fn attachment(&self, vf: usize) -> (&str, &Vf, PathBuf) {
+        let Attachment { address, vf, namespace, .. } = &self.attachments[vf];
+        (address, vf, namespace.path())
     }
 
     /// Fails unless the first `vfs` are where `command` takes them from: no one is measured while doing nothing.
     pub(crate) fn ready(&mut self, command: &str, vfs: usize) -> Result<()> {
-        for attachment in &mut self.attachments[..vfs] {
-            let pod = attachment.netlink.link_by_name(&IN_POD.parse()?);
-            match (command, pod) {
+        for Attachment { address, vf, pod, .. } in &mut self.attachments[..vfs] {
+            match (command, pod.netlink.link_by_name(&IN_POD.parse()?)) {
                 ("ADD", Err(error)) if error.is_no_link() => {
-                    self.netlink.link_by_name(&attachment.name).context("before ADD")?;
+                    self.host.netlink.link_by_name(&vf.name).context("before ADD")?;
                 }
                 ("DEL", Ok(_)) => {}
-                (_, found) => bail!("before {command} of {}: {found:?} in the pod", attachment.address),
+                (_, found) => bail!("before {command} of {address}: {found:?} in the pod"),
             }
         }
         Ok(())
@@ -77,26 +67,8 @@ impl Node {
 
     /// All that the kernel need be told for one VF.
     pub(crate) fn bare(&mut self, command: &str, vf: usize) -> Result<()> {
-        let Attachment { number, pf, name, netns, netlink, .. } = &mut self.attachments[vf];
-        if command == "ADD" {
-            attributes(&mut self.netlink, *pf, *number, VLAN, true)?;
-            let link = self.netlink.link_by_name(name)?;
-            let moved =
-                LinkChange { netns: Some(netns.as_fd()), name: Some(IN_POD), ..LinkChange::default() };
-            self.netlink.change_link(link.index, "move link", &moved)?;
-            let link = netlink.link_by_name(&IN_POD.parse()?)?;
-            let up = LinkChange { up: Some(true), ..LinkChange::default() };
-            return Ok(netlink.change_link(link.index, "set link up", &up)?);
-        }
-        let link = netlink.link_by_name(&IN_POD.parse()?)?;
-        let home = LinkChange {
-            netns: Some(self.host.as_fd()),
-            name: Some(name.as_str()),
-            up: Some(false),
-            ..LinkChange::default()
-        };
-        netlink.change_link(link.index, "move link back", &home)?;
-        attributes(&mut self.netlink, *pf, *number, 0, false)
+        let Attachment { vf, pod, .. } = &mut self.attachments[vf];
+        if command == "ADD" { vf.add(&mut self.host, pod) } else { vf.del(&mut self.host, pod) }
     }
 }
 
@@ -104,17 +76,10 @@ impl Attachment {
     fn of(vf: &Path, number: u32, pf: u32) -> Result<Self> {
         let address = vf.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = first(&vf.join("net"))?.parse()?;
-        let pod = Namespace::new("bench-pod");
-        let netns = Netns::open(pod.path())?;
-        let netlink = netns.netlink()??;
-        Ok(Self { address, number, pf, name, pod, netns, netlink })
+        let namespace = Namespace::new("bench-pod");
+        let pod = Side::of(Netns::open(namespace.path())?)?;
+        Ok(Self { address, vf: Vf { pf, number, name }, namespace, pod })
     }
-}
-
-fn attributes(netlink: &mut Netlink, pf: u32, vf: u32, vlan: u16, trust: bool) -> Result<()> {
-    let vlan = VlanId::try_from(i64::from(vlan))?;
-    netlink.set_vf(pf, vf, &VfAttribute::Vlan { vlan, qos: 0, proto: VlanProto::Q })?;
-    Ok(netlink.set_vf(pf, vf, &VfAttribute::Trust(trust))?)
 }
 
 /// The name of the first entry.

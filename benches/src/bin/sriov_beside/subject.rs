@@ -2,12 +2,13 @@
 //! It must not print.
 
 use anyhow::Result;
+use benches::bare::{IN_POD, VLAN};
 use benches::process::{Binary, time};
 use benches::table::Column;
 use serde_json::json;
 use testkit::runtime::Invocation;
 
-use crate::node::{IN_POD, Node, VLAN};
+use crate::node::Node;
 
 /// What is measured, in this order. VERSION does nothing, so that it tells what starting and ending a process costs; the last
 /// two are until the last of all VFs.
@@ -68,9 +69,14 @@ impl Subject {
 }
 
 fn invocation(command: &str, node: &Node, vf: usize) -> Invocation {
-    let (address, netns) = node.pod(vf);
+    let (address, bare, netns) = node.attachment(vf);
     let conf = json!({
         "cniVersion": "1.0.0", "name": "bench", "type": "sriov", "deviceID": address, "vlan": VLAN, "trust": "on",
     });
-    Invocation::attachment(command, &format!("bench-{vf}"), &netns.to_string_lossy(), IN_POD).conf(&conf)
+    // Of these a plugin takes no notice: `bare_vf` goes by them.
+    Invocation::attachment(command, &format!("bench-{vf}"), &netns.to_string_lossy(), IN_POD)
+        .env("BARE_PF", bare.pf.to_string())
+        .env("BARE_VF", bare.number.to_string())
+        .env("BARE_NAME", bare.name.to_string())
+        .conf(&conf)
 }
