@@ -19,12 +19,10 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
         steps.push(Step::Remember(Undo::Up));
     }
     steps.extend(observed.master.clone().map(|master| Step::Remember(Undo::Master(master))));
-    if link.mac.is_some() {
-        steps.push(Step::Remember(Undo::Mac(MacBefore {
-            admin: None,
-            effective: link.mac.clone(),
-            locked: None,
-        })));
+    // A bond's port shows the bond's address: put back as its own, it would be a second NIC with that.
+    if let Some(own) = link.own_mac() {
+        let before = MacBefore { admin: None, effective: Some(own.clone()), locked: None };
+        steps.push(Step::Remember(Undo::Mac(before)));
     }
     let before = LinkBefore::of(link, observed.port.clone())?;
     steps.push(Step::Move { name: ifname.clone(), alias: Some(link.name.clone()), before });
@@ -33,7 +31,7 @@ pub(crate) fn plan(conf: &Conf, observed: &Observed, ifname: &IfName) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use netlink::{Link, SavedNetwork};
+    use netlink::{Link, MacAddr, SavedNetwork};
 
     use super::*;
     use crate::conf::DeviceKey;
@@ -65,6 +63,43 @@ mod tests {
             panic!("{steps:?}")
         };
         assert_eq!((alias.as_deref(), before.alias.as_deref()), (Some("eth1"), Some("uplink")));
+    }
+
+    #[test]
+    fn a_port_of_a_bond_gets_its_own_address_back() {
+        let [bonds, own]: [MacAddr; 2] =
+            ["02:00:00:00:00:09", "02:00:00:00:00:01"].map(|mac| mac.parse().unwrap());
+        let remembered = |kind: &str, before: Option<MacAddr>| {
+            let link = Link {
+                index: 3,
+                name: "eth1".into(),
+                mac: Some(bonds.clone()),
+                master: Some(9),
+                master_kind: Some(kind.into()),
+                mac_before_bond: before,
+                ..Link::default()
+            };
+            let observed = Observed {
+                device: "eth1".into(),
+                function: None,
+                link: Some(link),
+                network: SavedNetwork::default(),
+                port: None,
+                master: Some("master0".parse().unwrap()),
+            };
+            let steps = plan(&conf(), &observed, &"net1".parse().unwrap()).unwrap();
+            let mac = steps.iter().find_map(|step| match step.undo() {
+                Undo::Mac(before) => before.effective,
+                _ => None,
+            });
+            let [.., Step::Move { before, .. }] = &steps[..] else { panic!("{steps:?}") };
+            assert_eq!(before.mac, mac);
+            mac
+        };
+        assert_eq!(remembered("bond", Some(own.clone())), Some(own));
+        assert_eq!(remembered("bridge", None), Some(bonds.clone()));
+        // Nobody tells what it had.
+        assert_eq!(remembered("team", None), None);
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub(crate) fn restore(
     before: &MacBefore,
     note: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let own = link.zip(before.effective.as_ref()).filter(|(link, mac)| link.mac.as_ref() != Some(*mac));
+    // One that never left its bond shows the bond's, and is right so.
+    let own = link.zip(before.effective.as_ref()).filter(|(link, mac)| link.own_mac() != Some(*mac));
     let mut refused = None;
     if let Some((link, mac)) = own {
         refused = set_own(host, link, mac)?;

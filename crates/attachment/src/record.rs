@@ -124,7 +124,7 @@ pub struct LinkBefore {
     pub kind: Option<String>,
     /// Its port among those of its device, where the device has several.
     pub port: Option<String>,
-    /// Its hardware address.
+    /// Its hardware address, a bond's port's own.
     pub mac: Option<MacAddr>,
     /// Its MTU in bytes.
     pub mtu: Option<u32>,
@@ -153,7 +153,7 @@ impl LinkBefore {
             parent: link.parent.clone(),
             kind: link.kind.clone(),
             port,
-            mac: link.mac.clone(),
+            mac: link.own_mac().cloned(),
             mtu: Some(link.mtu),
             alias: Some(link.alias.clone()),
             alt_names: Some(link.alt_names.clone()),

@@ -134,7 +134,8 @@ impl Way<'_> {
         let known = |link: &&Link| match (before.pod_index, &before.parent, self.record.function) {
             (Some(index), None, None) if before.kind.is_some() => {
                 let aliased = link.alias == before.name.as_str();
-                link.index == index && (aliased || before.mac.is_some() && link.mac == before.mac)
+                link.index == index
+                    && (aliased || before.mac.is_some() && link.own_mac() == before.mac.as_ref())
             }
             (Some(index), _, _) => link.index == index,
             (None, Some(_), _) => true,
@@ -168,7 +169,7 @@ impl Way<'_> {
         let links = host.netlink.links()?;
         let found =
             |it: &dyn Fn(&Link) -> bool| links.iter().filter(|link| it(link)).cloned().collect::<Vec<_>>();
-        let same_mac = |link: &Link| before.mac.is_some() && link.mac == before.mac;
+        let same_mac = |link: &Link| before.mac.is_some() && link.own_mac() == before.mac.as_ref();
         if before.parent.is_some() {
             let of_device = found(&|link| link.parent == before.parent);
             return if of_device.len() < 2 { self.only(of_device) } else { self.port(host, of_device) };
@@ -203,7 +204,7 @@ impl Way<'_> {
         let is_ours = |link: &Link| {
             let named = link.name == before.name.as_str() && link.index == before.index;
             let aliased = link.name != before.name.as_str() && link.alias == before.name.as_str();
-            named || aliased || before.mac.is_some() && link.mac == before.mac
+            named || aliased || before.mac.is_some() && link.own_mac() == before.mac.as_ref()
         };
         self.only(of_device.into_iter().filter(is_ours).collect())
     }
@@ -228,8 +229,9 @@ impl Way<'_> {
             Err(error) if error.is_exists() => {}
             moved => {
                 self.named(moved)?;
-                if link.is_hardware() {
-                    // The move closes the device, and a driver may come out of that with another address: igbvf with the PF's.
+                if link.is_hardware() || link.master.is_some() {
+                    // The move closes the device, and a driver may come out of that with another address: igbvf with the PF's. A
+                    // bond of the pod's gives it back the one that it had.
                     return Ok(host.netlink.link_by_name(&self.before.name)?);
                 }
                 // The kernel has confirmed all of it; only the index may be another than in the pod.
@@ -238,8 +240,8 @@ impl Way<'_> {
                 let alias = change.alias.unwrap_or(&link.alias).to_owned();
                 let allmulti = change.allmulti.unwrap_or(link.allmulti);
                 // What the kernel begins anew with in each namespace.
-                let (master, addr_gen_mode) = (None, link.addr_gen_mode.map(|_| EUI64));
-                return Ok(Link { index, name, alias, allmulti, up, master, addr_gen_mode, ..link.clone() });
+                let addr_gen_mode = link.addr_gen_mode.map(|_| EUI64);
+                return Ok(Link { index, name, alias, allmulti, up, addr_gen_mode, ..link.clone() });
             }
         }
         // The kernel moves under the pod's name and renames then, which failed; or names of the link's are taken on the host, and

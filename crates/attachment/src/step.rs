@@ -212,8 +212,8 @@ fn move_in(
     let up = (arrival == Arrival::Up).then_some(true);
     let change = LinkChange { netns, name: Some(name.as_str()), alias, up, ..LinkChange::default() };
     host.netlink.change_link(link.index, "move link", &change)?;
-    // A driver may take another address when its device is opened or closed.
-    if arrival == Arrival::Down || link.is_hardware() {
+    // A driver may take another address when its device is opened or closed, and a bond gives its port's own back.
+    if arrival == Arrival::Down || link.is_hardware() || link.master.is_some() {
         return Ok(Some(pod.netlink.link_by_name(name)?));
     }
     // What the kernel has just confirmed is not asked for again: an answer would wait for all who move links by now.

@@ -38,6 +38,11 @@ pub struct Link {
     pub kind: Option<String>,
     /// The index of the bond, bridge or VRF whose port it is.
     pub master: Option<u32>,
+    /// The kind of that.
+    pub master_kind: Option<String>,
+    /// The hardware address that it had before it became a bond's port, which the kernel gives back to it when it is one no more
+    /// (`__bond_release_one`, `drivers/net/bonding/bond_main.c` of Linux 6.12).
+    pub mac_before_bond: Option<MacAddr>,
     /// How the kernel makes its IPv6 link-local address (`IN6_ADDR_GEN_MODE_…`); `None` for a link without IPv6.
     pub addr_gen_mode: Option<u8>,
 }
@@ -77,6 +82,9 @@ const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BOND_SLAVE_PERM_HWADDR: u16 = 4;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
@@ -161,6 +169,25 @@ impl Link {
     pub fn is_hardware(&self) -> bool {
         self.kind.is_none()
     }
+
+    /// Its hardware address, and for a bond's port the one that is its own; `None` for a team's, of which the kernel does not
+    /// tell it.
+    pub fn own_mac(&self) -> Option<&MacAddr> {
+        match self.master_kind.as_deref() {
+            Some("bond" | "team") => self.mac_before_bond.as_ref(),
+            _ => self.mac.as_ref(),
+        }
+    }
+
+    fn read_info(&mut self, info: &[u8]) {
+        self.kind = text(info, IFLA_INFO_KIND);
+        self.master_kind = text(info, IFLA_INFO_SLAVE_KIND);
+        if self.master_kind.as_deref() == Some("bond") {
+            let port = nested(info, IFLA_INFO_SLAVE_DATA);
+            let mut before = port.flat_map(|port| nested(port, IFLA_BOND_SLAVE_PERM_HWADDR));
+            self.mac_before_bond = before.next().and_then(MacAddr::from_bytes);
+        }
+    }
 }
 
 impl LinkChange<'_> {
@@ -240,7 +267,7 @@ fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error> {
             IFLA_IFALIAS => link.alias = text_of(value),
             IFLA_PARENT_DEV_NAME => link.parent = Some(text_of(value)),
             IFLA_PROP_LIST => link.alt_names = nested(value, IFLA_ALT_IFNAME).map(text_of).collect(),
-            IFLA_LINKINFO => link.kind = text(value, IFLA_INFO_KIND),
+            IFLA_LINKINFO => link.read_info(value),
             IFLA_MASTER => link.master = word(value, 0),
             IFLA_AF_SPEC => {
                 let mut mode =
@@ -257,8 +284,8 @@ fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error> {
 mod tests {
     use netlink_packet_core::Emitable;
     use netlink_packet_route::link::{
-        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-        Prop,
+        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBondPort, InfoKind, InfoPortData, InfoPortKind,
+        LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Prop,
     };
 
     use super::*;
@@ -317,6 +344,26 @@ mod tests {
         for end in HEADER_LEN..bytes.len() {
             assert_eq!(parse("get link", &bytes[..end]).unwrap().index, 7);
         }
+    }
+
+    #[test]
+    fn a_port_of_a_bond_has_an_address_of_its_own() {
+        let port = |kind| {
+            let data = InfoPortData::BondPort(vec![
+                InfoBondPort::LinkFailureCount(0),
+                InfoBondPort::PermHwaddr(vec![2, 0, 0, 0, 0, 1]),
+            ]);
+            let bytes = reply(vec![
+                LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]),
+                LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(kind), LinkInfo::PortData(data)]),
+            ]);
+            parse("get link", &bytes).unwrap()
+        };
+        let own = |kind| port(kind).own_mac().map(ToString::to_string);
+        assert_eq!(own(InfoPortKind::Bond).as_deref(), Some("02:00:00:00:00:01"));
+        assert_eq!(own(InfoPortKind::Bridge).as_deref(), Some("02:00:00:00:00:09"));
+        assert_eq!(own(InfoPortKind::Team), None);
+        assert_eq!(port(InfoPortKind::Bond).kind, None);
     }
 
     #[test]

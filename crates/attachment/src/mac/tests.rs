@@ -124,3 +124,15 @@ fn a_link_that_goes_away_with_its_driver_tells_whether_the_pf_holds_it() {
         assert_eq!(shared.lock().unwrap().admin, PODS);
     }
 }
+
+#[test]
+fn a_port_that_never_left_its_bond_keeps_the_bonds() {
+    let shared = held(PODS, [0; 6]);
+    let mut host = kernel::host(&kernel::node(), &shared);
+    let found = host.netlink.link_by_index(VF_INDEX).unwrap();
+    let (master_kind, mac_before_bond) = (Some("bond".to_owned()), Some(address(ADMIN)));
+    let link = Link { master: Some(9), master_kind, mac_before_bond, ..found };
+    let before = MacBefore { admin: None, effective: Some(address(ADMIN)), locked: None };
+    restore(&mut host, None, Some(&link), &before, || Ok(())).unwrap();
+    assert_eq!(now(&shared), (PODS, [0; 6]));
+}

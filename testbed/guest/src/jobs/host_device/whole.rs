@@ -29,14 +29,25 @@ pub(super) fn port(nic: &Function, kind: &[&str]) -> Result<String> {
     let name = busy(nic)?;
     ip(&[&["link", "add", "master0", "type"], kind].concat())?;
     ip(&["link", "set", "master0", "up"])?;
+    // The first of two, so that the bond has an address that is not the other's own.
+    ip(&["link", "add", "other0", "type", "dummy"])?;
+    ip(&["link", "set", "other0", "master", "master0"])?;
+    let own = mac(&name)?;
     // A bond takes no port that is up, and brings it up itself.
     ip(&["link", "set", &name, "down"])?;
     ip(&["link", "set", &name, "master", "master0"])?;
     ip(&["link", "set", &name, "up"])?;
     let done = there_and_back(nic, &name);
     ip(&["link", "del", "master0"])?;
+    ip(&["link", "del", "other0"])?;
+    let alone = mac(&name)?;
     idle(&name)?;
+    ensure!(alone == own, "{name} has {alone} once it is no port any more, and had {own}");
     done
+}
+
+fn mac(name: &str) -> Result<Value> {
+    Ok(told(name)?["link"]["address"].clone())
 }
 
 fn there_and_back(nic: &Function, name: &str) -> Result<String> {
