@@ -97,13 +97,17 @@ fn claimed(request: &Request, store: &Store, device: &str, error: attachment::Er
     if same { Error::SamePod(error) } else { Error::Claim(error) }
 }
 
-/// Why a VF that no pod has is not taken all the same: it has no network device, or the host uses it. An address that the kernel
-/// gives to every link that is up is no use of it; what cannot be told is taken for one.
+/// Why a VF that no pod has is not taken all the same: it has no network device, or the host uses it, as a port or by an address.
+/// One that the kernel gives to every link that is up is no use of it; what cannot be told is taken for one.
 fn against(host: &mut Host, observed: &Observed) -> Option<String> {
     let Some(link) = &observed.link else {
         let driver = observed.function.driver.as_deref().unwrap_or_default();
         return Some(format!("{} is bound to {driver}", observed.function.address));
     };
+    if link.master.is_some() {
+        let master = observed.master.as_ref().map_or("a bond or bridge", IfName::as_str);
+        return Some(format!("{} is a port of {master}; name the VF by vf to take it", link.name));
+    }
     match host.netlink.addresses(link.index) {
         Ok(addresses) => {
             let address = addresses.into_iter().find(|address| address.global)?;
@@ -113,8 +117,8 @@ fn against(host: &mut Host, observed: &Observed) -> Option<String> {
     }
 }
 
-/// The first with a network device that is nobody's, the host's included. Whoever is locked at this moment is passed over at first; the second
-/// round waits for those, for `limit` in all and not for each, and puts back what a pod left that is gone.
+/// The first with a network device that is nobody's, the host's included. Whoever is locked at this moment is passed over at
+/// first; the second round waits for those, for `limit` in all and not for each, and puts back what a pod left that is gone.
 fn any(
     request: &Request,
     store: &Store,

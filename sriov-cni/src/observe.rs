@@ -2,7 +2,7 @@
 //! It must not change anything.
 
 use attachment::{Host, Pf};
-use netlink::{Link, Vf};
+use netlink::{IfName, Link, Vf};
 use pci::{Function, PciAddress, Role};
 
 /// The VF as it is.
@@ -17,6 +17,8 @@ pub(crate) struct Observed {
     pub(crate) link: Option<Link>,
     /// Which of the VF's links that is, where it has several.
     pub(crate) port: Option<String>,
+    /// The bond, bridge or VRF whose port its link is.
+    pub(crate) master: Option<IfName>,
 }
 
 /// Why the VF cannot be used.
@@ -58,9 +60,14 @@ pub(crate) fn observe(host: &mut Host, device: PciAddress) -> Result<Observed, O
         return Err(ObserveError::NoInterface { address: device, driver: function.driver });
     }
     let port = link.as_ref().and_then(|link| host.port_of(Some(device), &link.name));
+    let master = link.as_ref().and_then(|link| link.master);
+    let master =
+        master.map(|master| host.netlink.link_by_index(master)).transpose().map_err(ObserveError::Vf)?;
+    // A name that the kernel gave is one.
+    let master = master.and_then(|master| master.name.parse().ok());
     let pf_link = host.pf_link(pf).map_err(ObserveError::Pf)?;
     let vf = host.netlink.vf(pf_link.index, index.get()).map_err(ObserveError::Vf)?;
-    Ok(Observed { function, pf: Pf { address: pf, vf: index.get() }, pf_link, vf, link, port })
+    Ok(Observed { function, pf: Pf { address: pf, vf: index.get() }, pf_link, vf, link, port, master })
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(crate) fn plan(
         // The move or the other driver takes it down anyway; only a new address needs it down before.
         steps.push(if conf.mac.is_some() { Step::Down } else { Step::Remember(Undo::Up) });
     }
+    steps.extend(observed.master.clone().map(Step::Leave));
     if let Some(vlan) = conf.vlan {
         steps.push(Step::Vf {
             set: VfAttribute::Vlan { vlan: vlan.id, qos: vlan.qos, proto: vlan.proto },
@@ -42,7 +43,7 @@ pub(crate) fn plan(
     }
     let before = MacBefore {
         admin: Some(vf.mac.clone()),
-        effective: observed.link.as_ref().and_then(|link| link.mac.clone()),
+        effective: observed.link.as_ref().and_then(|link| link.own_mac().cloned()),
         locked: None,
     };
     // A trusted VF changes its address under an administrator's hold as if there were none: to see whether there is one, trust is

@@ -141,7 +141,11 @@ fn enslave(host: &mut Host, link: &Link, master: &IfName, restored: &mut Restore
         return Ok(());
     }
     let change = LinkChange { master: Some(found.index), ..LinkChange::default() };
-    host.netlink.change_link(link.index, "set master", &change).map_err(not_back)
+    // What the kernel refuses for good, such as a port of Open vSwitch, no PF makes right.
+    if let Err(source) = host.netlink.change_link(link.index, "set master", &change) {
+        restored.not_back(not_back(source));
+    }
+    Ok(())
 }
 
 /// The link of a PF, and one of its VFs as the PF showed it last; nothing where that is not known, or may not be so any more.

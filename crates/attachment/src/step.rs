@@ -19,6 +19,9 @@ use crate::trunk::{self, VlanSet};
 pub enum Step {
     /// Takes the link down on the host; drivers refuse a new address or name while it is up.
     Down,
+    /// Takes the link from the bond, bridge or VRF whose port it is, which a new address would not survive otherwise: a bond gives
+    /// its port's own back when that leaves.
+    Leave(IfName),
     /// Sets an attribute of the VF through its PF.
     Vf {
         /// The new value.
@@ -65,6 +68,7 @@ impl Step {
     pub fn undo(&self) -> Undo {
         match self {
             Self::Down => Undo::Up,
+            Self::Leave(master) => Undo::Master(master.clone()),
             Self::Remember(undo) => undo.clone(),
             Self::Vf { before, .. } => Undo::Vf(before.clone()),
             Self::Trunk { before, .. } => Undo::Trunk(before.clone()),
@@ -182,6 +186,10 @@ fn change(
         Step::Down => {
             let change = LinkChange { up: Some(false), ..LinkChange::default() };
             on_link(host, link.map(|(link, _)| link), "set link down", &change)
+        }
+        Step::Leave(_) => {
+            let change = LinkChange { master: Some(0), ..LinkChange::default() };
+            on_link(host, link.map(|(link, _)| link), "leave master", &change)
         }
         Step::Vf { set, .. } => set_vf(host, pf.zip(pf_link), set),
         Step::Trunk { set, .. } => pf.map_or(Ok(()), |pf| Ok(trunk::set(&host.sysfs, pf, set)?)),

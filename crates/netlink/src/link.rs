@@ -65,7 +65,7 @@ pub struct LinkChange<'a> {
     pub up: Option<bool>,
     /// Takes every multicast frame, or those that somebody joined.
     pub allmulti: Option<bool>,
-    /// The index of the bond, bridge or VRF whose port it is to be.
+    /// The index of the bond, bridge or VRF whose port it is to be; 0 for none.
     pub master: Option<u32>,
     /// How the kernel is to make its IPv6 link-local address, which it does when the link comes up.
     pub addr_gen_mode: Option<u8>,

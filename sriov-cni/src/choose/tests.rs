@@ -1,8 +1,10 @@
 use attachment::Paths;
 use cni::{NetConf, Version};
+use netlink::Link;
 use serde_json::Map;
 
 use super::*;
+use crate::plan::tests::observed;
 
 const VFS: u32 = 8;
 
@@ -17,6 +19,18 @@ fn request() -> Request {
         stdin: Vec::new(),
         conf,
     }
+}
+
+/// A port has no addresses of its own, and carries the host's all the same.
+#[test]
+fn a_port_is_the_hosts() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = Paths { state: dir.path().join("state"), sysfs: dir.path().join("sys") };
+    let mut host = Host::open(&paths).unwrap();
+    let link = Link { name: "eth5".into(), master: Some(9), ..Link::default() };
+    let port = Observed { master: Some("bond0".parse().unwrap()), ..observed(Some(link)) };
+    let why = against(&mut host, &port);
+    assert_eq!(why.as_deref(), Some("eth5 is a port of bond0; name the VF by vf to take it"));
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(crate) fn observed(link: Option<Link>) -> Observed {
         },
         link,
         port: None,
+        master: None,
     }
 }
 
@@ -133,6 +134,24 @@ fn trust_is_off_while_a_mac_is_tried_there_and_back() {
         let found = steps(&mac, &observed);
         assert!(!found.iter().any(|(_, undo)| matches!(undo, Undo::Vf(VfAttribute::Trust(_)))), "{found:?}");
     }
+}
+
+/// A bond gives its port's own address back when that leaves: the pod's would be gone.
+#[test]
+fn a_port_leaves_before_its_address_changes_and_is_one_again_with_its_own() {
+    let (own, master): (MacAddr, IfName) = ("52:54:00:00:00:02".parse().unwrap(), "bond0".parse().unwrap());
+    let link = Link {
+        master: Some(9),
+        master_kind: Some("bond".into()),
+        mac_before_bond: Some(own.clone()),
+        ..kernel_vf(true)
+    };
+    let observed = Observed { master: Some(master.clone()), ..observed(Some(link)) };
+    let steps = plan(&everything(), &observed, None, None, &net1()).unwrap();
+    let undo: Vec<Undo> = steps.iter().map(Step::undo).collect();
+    assert_eq!(undo[..2], [Undo::Up, Undo::Master(master)]);
+    let before = MacBefore { admin: Some(MacAddr::zero()), effective: Some(own), locked: None };
+    assert_eq!(undo[3], Undo::Mac(before));
 }
 
 #[test]
