@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::host::{Device, Host};
 use crate::record::{LinkBefore, Record, Undo};
 use crate::restore::Restored;
+use crate::sysctl;
 
 /// How long the kernel may take to give a dead namespace's links back (`cleanup_net` of its `net_namespace.c`), which it
 /// does in a worker and with many namespaces at a time.
@@ -91,10 +92,6 @@ pub(crate) fn on_host(host: &mut Host, record: &Record, before: &LinkBefore) -> 
 pub(crate) fn is_virtual(before: &LinkBefore) -> bool {
     before.kind.as_deref().is_some_and(|kind| !matches!(kind, "can" | "ipoib"))
 }
-
-/// `IN6_ADDR_GEN_MODE_EUI64` of `if_link.h`: how a link that has just come to a namespace makes its link-local
-/// address, unless an administrator chose another way for all.
-const EUI64: u8 = 0;
 
 /// The beginning of a name that is nobody's, for a link whose own and whose pod's are both taken on the host.
 const PASSING: &str = "sluice";
@@ -223,7 +220,7 @@ impl Way<'_> {
         let link = &without_alt_names(pod, link, |alt| !self.may_keep(alt));
         let change = LinkChange { mtu: None, addr_gen_mode: None, ..self.change(link) };
         let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..change.clone() };
-        let up = self.is_up_at_once(link);
+        let up = self.is_up_at_once(host, link);
         let named = LinkChange { name: Some(self.before.name.as_str()), up: Some(up), ..home.clone() };
         match pod.change_link(link.index, "move link back", &named) {
             Err(error) if error.is_exists() => {}
@@ -240,7 +237,7 @@ impl Way<'_> {
                 let alias = change.alias.unwrap_or(&link.alias).to_owned();
                 let allmulti = change.allmulti.unwrap_or(link.allmulti);
                 // What the kernel begins anew with in each namespace.
-                let addr_gen_mode = link.addr_gen_mode.map(|_| EUI64);
+                let addr_gen_mode = sysctl::addr_gen_mode(&host.netns, &name);
                 return Ok(Link { index, name, alias, allmulti, up, addr_gen_mode, ..link.clone() });
             }
         }
@@ -321,13 +318,14 @@ impl Way<'_> {
 
     /// Whether the message that brings the link home may bring it up as well: it was up, and nothing has to be put right on it
     /// while it is down.
-    fn is_up_at_once(&self, link: &Link) -> bool {
+    fn is_up_at_once(&self, host: &Host, link: &Link) -> bool {
+        let new_mode = || sysctl::new_addr_gen_mode(&host.netns);
         let undo = &self.record.undo;
         let is_right = |undo: &Undo| match undo {
             Undo::Mac(before) => before.effective == link.mac,
             Undo::Link(before) => {
                 before.mtu.is_none_or(|mtu| mtu == link.mtu)
-                    && before.addr_gen_mode.is_none_or(|mode| mode == EUI64)
+                    && before.addr_gen_mode.is_none_or(|mode| Some(mode) == new_mode())
             }
             Undo::Master(_) => false,
             _ => true,

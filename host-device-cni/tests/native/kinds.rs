@@ -143,6 +143,31 @@ fn what_the_kernel_does_not_take_back_is_told_and_keeps_no_pod() {
     assert_eq!(node.records(), [""; 0]);
 }
 
+/// The kernel begins with the namespace's own default for each link that comes, and makes the link-local address by it as soon as
+/// that is up.
+#[test]
+fn a_link_local_address_is_made_as_before_whatever_is_the_hosts_default() {
+    for (default, own) in [("1", "eui64"), ("1", "none"), ("2", "eui64"), ("3", "eui64"), ("0", "none")] {
+        let node = Node::new();
+        let mode = format!("net.ipv6.conf.default.addr_gen_mode={default}");
+        let set = node.host.process(std::path::Path::new("sysctl")).args(["-qw", &mode]).status();
+        assert!(set.unwrap().success());
+        node.host.ip(&["link", "set", "nic0", "down"]);
+        node.host.ip(&["link", "set", "nic0", "addrgenmode", own]);
+        node.host.ip(&["link", "set", "nic0", "up"]);
+        let told = || {
+            let mut addresses = node.host.json(&["address", "show", "dev", "nic0"])[0]["addr_info"].take();
+            strip(&mut addresses);
+            json!([node.nic()["inet6_addr_gen_mode"], addresses])
+        };
+        let before = told();
+        assert_eq!(before[1].as_array().map(Vec::len), Some(usize::from(own == "eui64")), "{before}");
+        node.call("ADD", &conf(&[])).success();
+        node.call("DEL", &conf(&[])).success();
+        comes_to(&before, told, &format!("default {default}"));
+    }
+}
+
 #[test]
 fn a_link_that_was_down_stays_down() {
     let node = Node::new();
