@@ -1,7 +1,8 @@
 //! Pods that the Go plugin made, and some of ours, as a DEL, a GC and the next ADD find them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
 
 use cni::{NetConf, Request, Version};
 use serde_json::{Value, json};
@@ -230,12 +231,23 @@ fn an_add_whose_record_could_not_be_written_leaves_none_behind() {
 fn gc_forgets_what_was_never_finished() {
     let node = Node::new(kernel::node());
     let state = &node.paths.state;
-    fs::write(state.join(".c9-net1.new"), "{").unwrap();
+    let draft = |owner: &str| state.join(format!(".{owner}.new"));
+    let old = SystemTime::now() - Duration::from_hours(2);
+    for owner in ["c9-net1", "c7-net1", "c6-net1"] {
+        fs::write(draft(owner), "{").unwrap();
+    }
+    for owner in ["c9-net1", "c7-net1"] {
+        File::options().write(true).open(draft(owner)).unwrap().set_modified(old).unwrap();
+    }
+    // An ADD that amends its record, whenever that was begun.
+    fs::write(state.join("c7-net1"), "{}").unwrap();
     fs::write(state.join(".c8-net1.corrupt"), "{").unwrap();
     let mut request = node.request("", "n");
     request.conf.ipam = None;
     gc(&request, &node.store, &node.paths).unwrap();
-    assert!(!state.join(".c9-net1.new").exists());
+    assert!(!draft("c9-net1").exists());
+    // And one that writes its first.
+    assert!(draft("c7-net1").exists() && draft("c6-net1").exists());
     // It is kept for whoever wants to know what it was.
     assert!(state.join(".c8-net1.corrupt").exists());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -14,6 +14,9 @@ use super::{OURS, Store, read, remove_file, state};
 use crate::error::Error;
 use crate::go_cache;
 use crate::record::{Owner, Record, Sandbox};
+
+/// How long no ADD takes from opening a draft to renaming it.
+const ABANDONED: Duration = Duration::from_hours(1);
 
 /// What is in a state directory.
 #[derive(Debug, Default)]
@@ -58,12 +61,13 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets every record that was never finished. Whoever still writes one, which a runtime does not do while it asks for a
-    /// GC, fails before anything is touched.
+    /// Forgets the drafts of whoever was killed before its first record. An ADD of another network may be writing at this moment,
+    /// so a draft that is young stays; and so does one beside a record, which goes with that: its ADD amends the record after
+    /// changes, when it must not fail any more.
     pub(crate) fn forget_drafts(&self) -> Result<(), Error> {
         let is_draft = |path: &PathBuf| {
-            let is_new = path.extension().is_some_and(|extension| extension == "new");
-            is_new && name(path).is_some_and(|name| name.starts_with('.'))
+            let of = name(path).and_then(|name| name.strip_prefix('.')?.strip_suffix(".new"));
+            of.is_some_and(|of| !path.with_file_name(of).exists()) && is_old(path)
         };
         let drafts = all_files(&self.root)?.into_iter().filter(is_draft);
         let kept: Vec<Error> = drafts.filter_map(|draft| remove_file(&draft).err()).collect();
@@ -118,6 +122,12 @@ fn all_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str()
+}
+
+/// Old enough to be nobody's work; of one whose age cannot be told that is not known.
+fn is_old(path: &Path) -> bool {
+    let age = written(path).and_then(|written| written.elapsed().ok());
+    age.is_some_and(|age| age >= ABANDONED)
 }
 
 fn written(path: &Path) -> Option<SystemTime> {
