@@ -179,7 +179,7 @@ impl Keeper {
         let mut sight = self.look().await;
         self.begin(&sight);
         let mut word = Word { held: None, grants: self.setup.grants.clone() };
-        let (mut outcomes, mut lags) = (Vec::new(), false);
+        let (mut outcomes, mut begun_with, mut lags) = (Vec::new(), Vec::new(), false);
         if sight.found.iter().any(|(_, leftover)| leftover.life != Life::Alive) {
             let (sources, begun) = (self.setup.sources.clone(), Instant::now());
             let mut asked = pin!(holdings::agreed(&sources));
@@ -190,8 +190,8 @@ impl Keeper {
                 Err(_silent) => {
                     word.held = holdings::noted(&sources).map(Arc::new);
                     self.publish(unclean(&sight.found, &word), &sight.unseen);
-                    let certain: Vec<_> = sight.found.extract_if(.., |(_, it)| is_certain(it)).collect();
-                    outcomes = self.act(certain, &word).await;
+                    begun_with = sight.found.extract_if(.., |(_, it)| is_certain(it)).collect();
+                    outcomes = self.act(begun_with.clone(), &word).await;
                     asked.await
                 }
             };
@@ -203,7 +203,11 @@ impl Keeper {
                 word.held = None;
             }
         }
+        let done: BTreeSet<String> = outcomes.iter().map(Outcome::key).collect();
+        // What hangs has no outcome, and is as unclean as before.
+        begun_with.retain(|(plugin, leftover)| !done.contains(&tell::key(plugin, leftover)));
         let mut found = unclean(&sight.found, &word);
+        found.extend(unclean(&begun_with, &word));
         found.extend(outcomes.iter().filter_map(Outcome::unclean));
         self.publish(found, &sight.unseen);
         outcomes.extend(self.act(std::mem::take(&mut sight.found), &word).await);

@@ -145,6 +145,30 @@ async fn a_device_that_hangs_keeps_no_other_from_being_put_back() {
 }
 
 #[tokio::test]
+async fn a_device_that_hangs_is_not_called_clean_while_the_kubelet_is_slow() {
+    let (tree, setup) = left_behind();
+    let store = Store::sriov(&Paths { state: setup.state.join("sriov"), sysfs: tree.sys() });
+    let mut record = store.records().unwrap().remove(0);
+    // Put back whatever the kubelet says.
+    record.sandbox.boot = Some("00000000-0000-4000-8000-000000000000".to_owned());
+    let before = attachment::DriverBefore { driver: Some("iavf".into()), only: None };
+    record.undo = vec![attachment::Undo::Driver(before)];
+    store.save(&record, &Map::new()).unwrap();
+    pipe(&tree.sys().join("bus/pci/devices").join(DEVICE).join("driver_override"));
+    let _silent = UnixListener::bind(tree.root().join("kubelet.sock")).unwrap();
+    let (mut keeper, receiver) = Keeper::new(setup, Metrics::new());
+    // A pass before has begun with it.
+    let sight = keeper.look().await;
+    let word = Word { held: None, grants: keeper.setup.grants.clone() };
+    assert_eq!(keeper.work.begin(sight.found, &word).len(), 1);
+    keeper.pass().await;
+    assert!(has(&receiver.borrow(), DEVICE));
+    let device: DeviceId = DEVICE.parse().unwrap();
+    let given = keeper.setup.grants.give(&[device], "intel.com/dpdk", std::time::Instant::now());
+    given.unwrap_err();
+}
+
+#[tokio::test]
 async fn a_look_that_hangs_is_told_to_whoever_asks_whether_the_daemon_is_alive() {
     let (tree, mut setup) = left_behind();
     setup.limit = Duration::from_millis(100);
