@@ -29,7 +29,7 @@ pub struct Leftover {
     pub record: Option<Record>,
     /// The device is claimed by this: what the record says was done to it may not be undone yet.
     pub claimed: bool,
-    /// There is a record, and it cannot be read: what was done to the device is not known.
+    /// The record cannot be read, or could not when a DEL moved it out of the way: what was done to the device is not known.
     pub torn: bool,
     /// What became of the pod's network namespace.
     pub life: Life,
@@ -183,12 +183,10 @@ fn again(store: &Store, host: &mut Host, leftover: &Leftover) -> Result<Option<L
 /// A claim whose record is not there, or cannot be read; `None` where there is no claim, or its record is there.
 fn alone(store: &Store, host: &Host, device: &str) -> Result<Option<Leftover>, Error> {
     let Some(claim) = store.claim(device)? else { return Ok(None) };
-    let loaded = claim.owner.as_ref().map(|owner| store.load(owner)).transpose();
-    let (record, torn) = match loaded {
-        // What cannot be read cannot be undone.
-        Err(Error::Corrupt { .. }) => (None, true),
-        loaded => (loaded?.flatten(), false),
-    };
+    // What cannot be read cannot be undone.
+    let torn = claim.owner.as_ref().map(|owner| store.is_torn(owner)).transpose()?.unwrap_or_default();
+    let owner = claim.owner.as_ref().filter(|_| !torn);
+    let record = owner.map(|owner| store.load(owner)).transpose()?.flatten();
     if record.is_some_and(|record| record.device == device) {
         return Ok(None);
     }

@@ -24,7 +24,17 @@ pub fn free(request: &Request, store: &Store, host: &mut Host, device: &str) -> 
         None if claim.owner.is_none() => left_by_go(store, device)?,
         record => record,
     };
-    let Some(record) = record else { return store.drop_claim(device) };
+    let Some(record) = record else {
+        let Some(owner) = claim.owner.filter(|owner| store.is_torn(owner).unwrap_or(true)) else {
+            return store.drop_claim(device);
+        };
+        // Told and no error: a pod whose sandbox is made anew has no other device to go to. The claim stays for an ADD that
+        // fails before its own, so that the device is not taken for clean.
+        let Owner { container_id, ifname } = owner;
+        let torn = "is gone, and its record cannot be read: what it changed stays, and this pod's end will not undo it";
+        log::line(Level::Warning, format_args!("{device}: {ifname} of container {container_id} {torn}"));
+        return Ok(());
+    };
     let Owner { container_id, ifname } = &record.owner;
     let gone = "is gone without a DEL; putting the device back first";
     log::line(Level::Warning, format_args!("{device}: {ifname} of container {container_id} {gone}"));

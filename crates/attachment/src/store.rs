@@ -195,10 +195,17 @@ impl Store {
         }
     }
 
+    /// Whether an owner's record cannot be read, or was moved out of the way for that: what it says was done is not known.
+    pub(crate) fn is_torn(&self, owner: &Owner) -> Result<bool, Error> {
+        match self.load(owner) {
+            Err(Error::Corrupt { .. }) => Ok(true),
+            loaded => Ok(loaded?.is_none() && self.aside(owner).exists()),
+        }
+    }
+
     /// Moves a record that cannot be read out of the way, and says where to.
     pub fn set_aside(&self, owner: &Owner) -> Result<PathBuf, Error> {
-        let path = self.path(owner);
-        let aside = path.with_file_name(format!(".{}.corrupt", owner.key()));
+        let (path, aside) = (self.path(owner), self.aside(owner));
         fs::rename(&path, &aside).map_err(state("move away", &path))?;
         Ok(aside)
     }
@@ -221,6 +228,11 @@ impl Store {
     /// The record's file.
     pub fn path(&self, owner: &Owner) -> PathBuf {
         self.root.join(owner.key())
+    }
+
+    /// Where a record goes that cannot be read.
+    fn aside(&self, owner: &Owner) -> PathBuf {
+        self.root.join(format!(".{}.corrupt", owner.key()))
     }
 
     /// The file of a lock.

@@ -197,6 +197,23 @@ fn one_vf_for_two_interfaces_of_a_pod() {
 }
 
 #[test]
+fn what_a_pod_changed_whose_record_nobody_can_read_is_told() {
+    let node = Node::new();
+    let owner = json!({"owner": {"containerId": "c9", "ifname": "net1"}, "netns": "/run/netns/gone"});
+    let told = format!("{USERSPACE}: net1 of container c9 is gone, and its record cannot be read");
+    for (record, is_told) in [("c9-net1", true), (".c9-net1.corrupt", true), ("c8-net1", false)] {
+        let _ = std::fs::remove_dir_all(node.state());
+        node.write(&format!("pci/owner/{USERSPACE}"), &owner.to_string());
+        node.write(record, "{");
+        let said = node.run("ADD", &conf(USERSPACE, &json!({})));
+        assert!(said.error().1.ends_with("failed to find vf 2"), "{said:?}");
+        assert_eq!(said.stderr.contains(&told), is_told, "{record}: {}", said.stderr);
+        // And an ADD that fails leaves it as unclean as it was.
+        assert_eq!(node.state().join(format!("pci/owner/{USERSPACE}")).exists(), is_told, "{record}");
+    }
+}
+
+#[test]
 fn what_is_only_odd_is_told_and_goes_on() {
     let node = Node::new();
     let odd = json!({"max-tx-rate": 100, "if0": "lo", "if0name": "eth0", "dpdk": {"dpdk_driver": "ixgbevf"}});

@@ -188,6 +188,13 @@ fn a_claim_whose_record_is_torn_is_told_from_one_without() {
     let found = node.survey();
     let torn = found.iter().map(|it| (it.device.as_str(), it.torn, it.claimed, it.record.is_none()));
     assert_eq!(torn.collect::<Vec<_>>(), [(VF, true, true, true)]);
+    // A DEL moves it out of the way, and knows no more of the device than anybody.
+    let owner = node.record("net1", VF).owner;
+    node.store.set_aside(&owner).unwrap();
+    assert_eq!(node.survey(), found);
+    // Put right, it is there again.
+    node.store.save(&node.record("net1", VF), &Map::new()).unwrap();
+    assert!(node.survey().iter().all(|it| !it.torn && it.record.is_some()));
 }
 
 #[test]
