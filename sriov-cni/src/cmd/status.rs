@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use attachment::{Host, Paths, Record, Store};
+use attachment::{Claim, Host, Paths, Record, Store};
 use cni::log::{self, Level};
 use cni::{Code, Request};
 use pci::{Role, Sysfs};
@@ -39,13 +39,14 @@ pub(super) fn status(paths: &Paths, store: &Store, request: &Request) -> Result<
     if let Err(error) = store.check_writable() {
         unavailable.reasons.push(format!("the state directory cannot be written: {error}"));
     }
+    let attachments = attachments(store, request);
     if let Some(reason) = netconf.vf.and_then(|vf| lacks(paths, &vf)) {
         unavailable.reasons.push(reason);
-        unavailable.limited = attachments(store, request);
+        unavailable.limited = attachments.len();
     }
-    for reason in lost_pfs(paths, store, request) {
+    for reason in lost_pfs(paths, &attachments) {
         unavailable.reasons.push(reason);
-        unavailable.limited = attachments(store, request);
+        unavailable.limited = attachments.len();
     }
     if let Some(ipam) = &request.conf.ipam
         && let Err(error) = cni::ipam::status(request, ipam)
@@ -76,18 +77,27 @@ fn lacks(paths: &Paths, vf: &VfKey) -> Option<String> {
 }
 
 /// The PFs of this network's attachments that are there no more: what a network says that gets its VFs from a device plugin.
-fn lost_pfs(paths: &Paths, store: &Store, request: &Request) -> BTreeSet<String> {
+fn lost_pfs(paths: &Paths, attachments: &[Record]) -> BTreeSet<String> {
     let sysfs = Sysfs::new(&paths.sysfs);
-    let records = store.records().unwrap_or_default();
-    let of_this_network = records.iter().filter(|record| is_of(request, record));
-    let pfs = of_this_network.filter_map(|record| record.pf);
+    let pfs = attachments.iter().filter_map(|record| record.pf);
     pfs.filter_map(|pf| sysfs.function(pf.address).err()).map(|error| error.to_string()).collect()
+}
+
+/// The records of this network whose pods live and have their VFs. One that waits for a DEL that was lost, or for its addresses
+/// alone, suffers from nothing, and may wait for ever.
+fn attachments(store: &Store, request: &Request) -> Vec<Record> {
+    let mut records = store.records().unwrap_or_default();
+    records.retain(|record| is_of(request, record) && lives(store, record));
+    records
+}
+
+fn lives(store: &Store, record: &Record) -> bool {
+    // The Go plugin's claim names no owner.
+    let is_its = |claim: Claim| claim.owner.is_none_or(|owner| owner == record.owner);
+    store.claim(&record.device).is_ok_and(|claim| claim.is_some_and(is_its))
+        && attachment::is_held(store, &record.device).unwrap_or(false)
 }
 
 fn is_of(request: &Request, record: &Record) -> bool {
     record.config.get("name").and_then(Value::as_str) == Some(&request.conf.name)
-}
-
-fn attachments(store: &Store, request: &Request) -> usize {
-    store.records().unwrap_or_default().iter().filter(|record| is_of(request, record)).count()
 }

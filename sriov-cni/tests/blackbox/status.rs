@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use testkit::runtime::Invocation;
 
-use crate::node::{Node, PF, VF, conf, run};
+use crate::node::{Node, PF, VF, conf, living, run};
 
 /// A STATUS, which comes without a container.
 fn status(node: &Node, keys: &Value) -> testkit::runtime::Output {
@@ -55,10 +55,11 @@ fn a_pf_that_is_not_there_or_has_no_vfs() {
     assert_eq!(unavailable(&node, &json!({"deviceID": PF})).0, 50);
     // A pod of this network has a VF of the PF that is gone: its connection is, too.
     let record = json!({"sluice": {
-        "version": 1, "owner": {"containerId": "c9", "ifname": "net1"}, "sandbox": {"path": "/run/netns/c9", "id": null},
+        "version": 1, "owner": {"containerId": "c9", "ifname": "net1"}, "sandbox": {"path": living(), "id": null},
         "device": VF, "function": VF, "pf": null, "ipam": null, "config": {"name": "net"}, "undo": [],
     }});
     node.write("c9-net1", &record.to_string());
+    node.write(&format!("pci/{VF}"), &living());
     let (code, msg) = unavailable(&node, &json!({"if0": "enp12s0f1"}));
     assert_eq!(code, 51, "{msg}");
     assert!(status(&node, &json!({})).ok());
@@ -70,6 +71,31 @@ fn a_pf_that_is_not_there_or_has_no_vfs() {
     assert_eq!((code, msg.contains("0000:5e:00.0")), (51, true), "{msg}");
     assert!(status(&node, &json!({"name": "other"})).ok());
     assert_eq!(unavailable(&node, &json!({"if0": "enp12s0f1", "name": "other"})).0, 50);
+}
+
+/// A NIC was replaced, and the DELs of its pods were lost, or IPAM did not take their addresses back.
+#[test]
+fn a_pf_that_is_not_there_any_more_is_missed_by_living_pods_alone() {
+    let node = Node::new();
+    let owner = json!({"containerId": "c9", "ifname": "net1"});
+    let attached = |netns: &str| {
+        let record = json!({"sluice": {
+            "version": 1, "owner": owner, "sandbox": {"path": netns, "id": {"dev": 4, "ino": 7}}, "device": VF,
+            "function": VF, "pf": {"address": "0000:5e:00.0", "vf": 0}, "ipam": "told", "config": {"name": "net"}, "undo": [],
+        }});
+        node.write("c9-net1", &record.to_string());
+    };
+    let claimed = |owner: &Value, netns: &str| {
+        node.write(&format!("pci/{VF}"), netns);
+        node.write(&format!("pci/owner/{VF}"), &json!({"owner": owner, "netns": netns}).to_string());
+    };
+    attached("/run/netns/gone");
+    assert!(status(&node, &json!({})).ok(), "its addresses alone are left");
+    claimed(&owner, "/run/netns/gone");
+    assert!(status(&node, &json!({})).ok(), "its pod is gone");
+    assert_eq!(unavailable(&node, &json!({"if0": "enp12s0f1"})).0, 50);
+    claimed(&json!({"containerId": "c8", "ifname": "net1"}), &living());
+    assert!(status(&node, &json!({})).ok(), "another pod has its VF");
 }
 
 #[test]
