@@ -78,8 +78,8 @@ struct State {
 struct Grant {
     resource: String,
     at: Instant,
-    /// Whether the kubelet has told of it.
-    told: bool,
+    /// When the kubelet was asked that told of it first.
+    told: Option<Instant>,
 }
 
 impl Grants {
@@ -88,7 +88,7 @@ impl Grants {
 
     /// Notes that a device was given as `resource`.
     pub fn note(&self, device: DeviceId, resource: String, now: Instant) {
-        self.state().given.insert(device, Grant { resource, at: now, told: false });
+        self.state().given.insert(device, Grant { resource, at: now, told: None });
     }
 
     /// Notes that all of these are given as `resource`; or none, and says which of them must not be and why.
@@ -98,7 +98,7 @@ impl Grants {
         if let Some(barred) = devices.iter().find_map(barred) {
             return Err(barred);
         }
-        let grant = Grant { resource: resource.to_owned(), at: now, told: false };
+        let grant = Grant { resource: resource.to_owned(), at: now, told: None };
         let grant = |device: &DeviceId| (device.clone(), grant.clone());
         state.given.extend(devices.iter().map(grant));
         Ok(())
@@ -108,33 +108,31 @@ impl Grants {
     /// more: a pod has it.
     pub fn bar(&self, mut devices: BTreeMap<DeviceId, String>, now: Instant) {
         let mut state = self.state();
-        devices.retain(|device, _| !state.is_given(device, now));
+        devices.retain(|device, _| !state.is_given(device, now, now));
         state.barred = devices;
     }
 
     /// The kubelet told of these to a question of `asked`: from then on it alone says whether they are held.
     pub fn told(&self, held: &Held, asked: Instant) {
         for (device, grant) in &mut self.state().given {
-            grant.told |= grant.at < asked && held.get(device).is_some();
+            grant.hear(held.get(device).is_some(), asked);
         }
     }
 
-    /// Whether a device was given so lately that the kubelet may not tell of it yet.
-    pub fn is_given(&self, device: &DeviceId, now: Instant) -> bool {
-        self.state().is_given(device, now)
+    /// Whether a device was given so lately that the kubelet's answer to a question of `asked` may not tell of it.
+    pub fn is_given(&self, device: &DeviceId, asked: Instant, now: Instant) -> bool {
+        self.state().is_given(device, asked, now)
     }
 
-    /// Adds to what the kubelet told, when it was asked at `asked`, what it could not know. A grant that it told of is
-    /// forgotten: the kubelet will also tell of its end.
+    /// Adds to what the kubelet told, when it was asked at `asked`, what it could not know. A grant that it told of counts no
+    /// more: the kubelet will also tell of its end.
     pub fn add_to(&self, told: &mut Holds, asked: Instant) {
-        self.state().given.retain(|id, grant| {
-            let new = grant.at >= asked;
-            let untold = !told.0.contains_key(id) && asked.duration_since(grant.at) < Self::UNTOLD;
-            if new || untold {
-                told.0.insert(id.clone(), grant.resource.clone());
+        for (device, grant) in &mut self.state().given {
+            grant.hear(told.0.contains_key(device), asked);
+            if grant.counts(asked, asked) {
+                told.0.insert(device.clone(), grant.resource.clone());
             }
-            new || untold
-        });
+        }
     }
 
     /// The kubelet wants to give a device away that was thought to be held: it can be so no more.
@@ -154,9 +152,27 @@ impl Grants {
 }
 
 impl State {
-    fn is_given(&self, device: &DeviceId, now: Instant) -> bool {
-        let untold = |grant: &Grant| !grant.told && now.duration_since(grant.at) < Grants::UNTOLD;
-        self.given.get(device).is_some_and(untold)
+    fn is_given(&self, device: &DeviceId, asked: Instant, now: Instant) -> bool {
+        self.given.get(device).is_some_and(|grant| grant.counts(asked, now))
+    }
+}
+
+impl Grant {
+    /// The kubelet names the device, or does not, in its answer to a question of `asked`.
+    fn hear(&mut self, names: bool, asked: Instant) {
+        if names && self.at < asked {
+            self.told = Some(self.told.map_or(asked, |told| told.min(asked)));
+        }
+    }
+
+    /// Whether the answer to a question of `asked` may lack it though a pod has it. Who asked before the kubelet told others of
+    /// it knows of it by this alone, so it is kept until the device is given again.
+    fn counts(&self, asked: Instant, now: Instant) -> bool {
+        let untold = || match self.told {
+            Some(told) => told > asked,
+            None => now.duration_since(self.at) < Grants::UNTOLD,
+        };
+        self.at >= asked || untold()
     }
 }
 
@@ -193,6 +209,17 @@ mod tests {
     }
 
     #[test]
+    fn who_asked_before_the_kubelet_told_of_a_grant_does_not_take_it_for_over() {
+        let (grants, start) = (Grants::default(), Instant::now());
+        let (device, after) = (id("0000:01:00.0"), |seconds| start + Duration::from_secs(seconds));
+        grants.note(device.clone(), "a/a".into(), after(10));
+        // Somebody else is told of it.
+        grants.add_to(&mut told(&[("0000:01:00.0", "a/a")]), after(12));
+        let given = |asked| grants.is_given(&device, after(asked), after(60));
+        assert_eq!([9, 11, 12, 13].map(given), [true, true, false, false]);
+    }
+
+    #[test]
     fn what_was_given_while_the_kubelet_answered_is_newer_than_the_answer() {
         let (grants, start) = (Grants::default(), Instant::now());
         let mut holds = told(&[("0000:01:00.0", "a/a")]);
@@ -210,10 +237,10 @@ mod tests {
         grants.bar(both(), now);
         let refused = grants.give(&[first.clone(), second.clone()], "a/a", now).unwrap_err();
         assert_eq!(refused, (second.clone(), "its VLAN is 7".to_owned()));
-        assert!(!grants.is_given(&second, now), "all or none");
-        assert!(grants.is_given(&first, now));
+        assert!(!grants.is_given(&second, now, now), "all or none");
+        assert!(grants.is_given(&first, now, now));
         let later = now + Grants::UNTOLD;
-        assert!(!grants.is_given(&first, later));
+        assert!(!grants.is_given(&first, later, later));
         grants.bar(both(), later);
         assert_eq!(grants.give(std::slice::from_ref(&first), "a/a", later).unwrap_err().0, first);
         grants.bar(BTreeMap::new(), later);

@@ -121,10 +121,12 @@ pub(crate) fn look(plugins: &[Plugin]) -> Sight {
 }
 
 /// What is known of who holds what.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Word {
     /// What the kubelet says; `None` where it says nothing.
     pub(super) held: Option<Arc<Held>>,
+    /// When it was asked.
+    pub(super) asked: Instant,
     /// What this process has given since.
     pub(super) grants: Grants,
 }
@@ -137,7 +139,9 @@ impl Word {
         let told = id.as_ref().and_then(|id| self.held.as_ref()?.get(id));
         match told {
             Some(holder) => Holding::By(holder),
-            None if id.is_some_and(|id| self.grants.is_given(&id, Instant::now())) => Holding::Given,
+            None if id.is_some_and(|id| self.grants.is_given(&id, self.asked, Instant::now())) => {
+                Holding::Given
+            }
             None if self.held.is_some() => Holding::Nobody,
             None => Holding::Untold,
         }

@@ -178,7 +178,7 @@ impl Keeper {
     async fn pass(&mut self) -> Duration {
         let mut sight = self.look().await;
         self.begin(&sight);
-        let mut word = Word { held: None, grants: self.setup.grants.clone() };
+        let mut word = Word { held: None, asked: Instant::now(), grants: self.setup.grants.clone() };
         let (mut outcomes, mut begun_with, mut lags) = (Vec::new(), Vec::new(), false);
         if sight.found.iter().any(|(_, leftover)| leftover.life != Life::Alive) {
             let (sources, begun) = (self.setup.sources.clone(), Instant::now());
@@ -188,6 +188,7 @@ impl Keeper {
                 // Somebody waits for the first look, and for what can be put back whatever the kubelet says. By its
                 // checkpoint, no device that a pod holds is called unhealthy meanwhile.
                 Err(_silent) => {
+                    word.asked = Instant::now();
                     word.held = holdings::noted(&sources).map(Arc::new);
                     self.publish(unclean(&sight.found, &word), &sight.unseen);
                     begun_with = sight.found.extract_if(.., |(_, it)| is_certain(it)).collect();
@@ -198,7 +199,7 @@ impl Keeper {
             let told = told.inspect_err(|error| tracing::debug!("{error}")).ok();
             if let Some(told) = told {
                 self.setup.grants.told(&told.held, begun);
-                (lags, word.held) = (told.lags, Some(Arc::new(told.held)));
+                (lags, word.held, word.asked) = (told.lags, Some(Arc::new(told.held)), begun);
             } else {
                 word.held = None;
             }

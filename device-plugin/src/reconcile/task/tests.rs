@@ -159,7 +159,7 @@ async fn a_device_that_hangs_is_not_called_clean_while_the_kubelet_is_slow() {
     let (mut keeper, receiver) = Keeper::new(setup, Metrics::new());
     // A pass before has begun with it.
     let sight = keeper.look().await;
-    let word = Word { held: None, grants: keeper.setup.grants.clone() };
+    let word = Word { held: None, asked: Instant::now(), grants: keeper.setup.grants.clone() };
     assert_eq!(keeper.work.begin(sight.found, &word).len(), 1);
     keeper.pass().await;
     assert!(has(&receiver.borrow(), DEVICE));
