@@ -24,6 +24,8 @@ pub(crate) enum Error {
     Netns(#[from] netlink::NetnsError),
     #[error(transparent)]
     IfName(#[from] netlink::ParseIfNameError),
+    #[error("{}", texts(.0))]
+    Several(Vec<Self>),
 }
 
 impl Error {
@@ -35,6 +37,11 @@ impl Error {
         }
     }
 
+    /// All of `errors` as one; `None` where there is none.
+    pub(crate) fn all(mut errors: Vec<Self>) -> Option<Self> {
+        if errors.len() > 1 { Some(Self::Several(errors)) } else { errors.pop() }
+    }
+
     fn code(&self) -> Code {
         match self {
             Self::Conf(_) => Code::CONFIG,
@@ -42,8 +49,13 @@ impl Error {
             Self::Move { source, .. } | Self::Attach(source) => source.source.code(),
             Self::Observe(_) | Self::Netns(_) => Code::INTERNAL,
             Self::IfName(_) => Code::ENVIRONMENT,
+            Self::Several(errors) => errors.first().map_or(Code::INTERNAL, Self::code),
         }
     }
+}
+
+fn texts(errors: &[Error]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl From<Error> for cni::Error {

@@ -16,18 +16,46 @@ use crate::observe::{bus_place, netdevs};
 pub(super) fn del(paths: &Paths, store: &Store, request: &Request) -> Result<(), Error> {
     let owner = Owner::of(request)?;
     let loaded = store.load(&owner);
-    let corrupt = matches!(loaded, Err(attachment::Error::Corrupt { .. }));
+    // One that cannot be read is none the next time: what is left of it then is its claims.
+    if !matches!(loaded, Ok(None) | Err(attachment::Error::Corrupt { .. })) {
+        return Ok(attachment::detach(request, store, paths)?);
+    }
     // Ours gives the alias, too, which is what is left where nobody can read its record.
-    let adopted = if corrupt || matches!(loaded, Ok(None)) { adopted(paths, request, &owner)? } else { None };
+    let in_pod = adopted(paths, request, &owner);
     // Addresses first: a DHCP client releases its lease through the link.
-    attachment::detach(request, store, paths)?;
-    if let Some(record) = adopted {
-        attachment::bring_back(&mut Host::open(paths)?, &record)?;
+    let detached = attachment::detach(request, store, paths).map_err(Error::from);
+    let back = in_pod.and_then(|in_pod| match in_pod {
+        Some(record) => Ok(attachment::bring_back(&mut Host::open(paths)?, &record)?),
+        None => come_home(paths, store, request, &owner),
+    });
+    // A device that is not back stays claimed, for the next DEL.
+    let dropped = if back.is_ok() { store.drop_claims_of(&owner).map_err(Error::from) } else { Ok(()) };
+    Error::all([detached, back, dropped].into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
+}
+
+/// The kernel gives a dead pod's link back under the pod's name. It is this pod's where the alias or the device is what this owner
+/// has claimed, and no other link has its name.
+fn come_home(paths: &Paths, store: &Store, request: &Request, owner: &Owner) -> Result<(), Error> {
+    let claims = store.claims_of(owner)?;
+    if claims.is_empty() {
+        return Ok(());
     }
-    if corrupt {
-        store.drop_claims_of(&owner)?;
+    let mut host = Host::open(paths)?;
+    let links = host.netlink.links().map_err(attachment::Error::from)?;
+    let is_taken = |name: &str| links.iter().any(|link| link.name == name);
+    let Some(link) = links.iter().find(|link| link.name == request.ifname) else { return Ok(()) };
+    let function = host.sysfs.function_of(&link.name);
+    let is_claimed = claims.iter().any(|device| {
+        *device == link.alias
+            || Some(device) == link.parent.as_ref()
+            || function.is_some_and(|function| *device == function.to_string())
+    });
+    if !is_claimed || is_taken(&link.alias) {
+        return Ok(());
     }
-    Ok(())
+    let port = host.port_of(function, &link.name);
+    let record = made_up(request, owner, link, Sandbox::unknown(None), function, port)?;
+    record.map_or(Ok(()), |record| Ok(attachment::bring_back(&mut host, &record)?))
 }
 
 /// What a record would say of a link that was moved: its alias is its name on the host.
@@ -45,6 +73,22 @@ fn adopted(paths: &Paths, request: &Request, owner: &Owner) -> Result<Option<Rec
     };
     let named = links.into_iter().find(|link| link.name == request.ifname && is_named(link));
     let Some(link) = named else { return Ok(None) };
+    let function = match &link.parent {
+        Some(parent) => parent.parse().ok(),
+        None => bus_place(&sysfs, &conf.device).and_then(|place| function_at(&place)),
+    };
+    made_up(request, owner, &link, Sandbox::of(&netns), function, None)
+}
+
+/// The record of a link by itself; `None` where its alias is no name.
+fn made_up(
+    request: &Request,
+    owner: &Owner,
+    link: &Link,
+    sandbox: Sandbox,
+    function: Option<PciAddress>,
+    port: Option<String>,
+) -> Result<Option<Record>, Error> {
     let Ok(name) = link.alias.parse::<IfName>() else { return Ok(None) };
     let before = LinkBefore {
         name,
@@ -52,18 +96,15 @@ fn adopted(paths: &Paths, request: &Request, owner: &Owner) -> Result<Option<Rec
         pod_index: Some(link.index),
         alias: Some(String::new()),
         addr_gen_mode: None,
-        ..LinkBefore::of(&link, None)?
+        ..LinkBefore::of(link, port)?
     };
     Ok(Some(Record {
         version: Record::VERSION,
         owner: owner.clone(),
         pod: None,
-        sandbox: Sandbox::of(&netns),
+        sandbox,
         device: before.name.to_string(),
-        function: match &link.parent {
-            Some(parent) => parent.parse().ok(),
-            None => bus_place(&sysfs, &conf.device).and_then(|place| function_at(&place)),
-        },
+        function,
         pf: None,
         ipam: None,
         config: request.conf.raw.clone(),

@@ -1,9 +1,11 @@
 //! Which link is the one: links of the host and of the pod that look like it are never touched.
+#![allow(clippy::unwrap_used, reason = "a test ends where its tools fail")]
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 use testkit::netns::Namespace;
+use testkit::runtime::Invocation;
 
 use crate::node::{BINARY, Node, conf};
 
@@ -123,6 +125,51 @@ fn a_torn_record_is_set_aside_and_does_not_keep_the_pod() {
     // The alias that it was given on its way in leads it home, and nobody has it any more.
     assert!(node.pod.link("net1").is_none() && node.host.link("nic0").is_some());
     assert_eq!(node.records(), [""; 0]);
+}
+
+/// Tears the record of an attachment, and has another's device locked, as by an ADD that waits for its IPAM plugin.
+fn torn(node: &Node) -> std::fs::File {
+    node.call("ADD", &conf(&[])).success();
+    std::fs::write(node.state.path().join("c1-net1"), "{").unwrap();
+    let at = |path: &str| node.state.path().join(path);
+    std::fs::write(at("device/claim/eth7"), "/run/netns/other").unwrap();
+    let lock = std::fs::File::create(at("device/lock/eth7.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+fn claims(node: &Node) -> Vec<String> {
+    let entries = std::fs::read_dir(node.state.path().join("device/claim")).unwrap().flatten();
+    entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_torn_record_whose_del_fails_is_dealt_with_by_the_next() {
+    let node = Node::new();
+    let _lock = torn(&node);
+    // As the one before left it when it failed after that.
+    std::fs::rename(node.state.path().join("c1-net1"), node.state.path().join(".c1-net1.corrupt")).unwrap();
+    node.call("DEL", &conf(&[])).success();
+    assert!(node.pod.link("net1").is_none() && node.host.link("nic0").is_some());
+    assert_eq!(claims(&node), ["eth7"]);
+}
+
+#[test]
+fn a_torn_records_link_that_came_home_by_itself_has_its_name_again() {
+    let mut node = Node::new();
+    let _lock = torn(&node);
+    // As the kernel does it for hardware: a veth would die with the namespace.
+    node.pod.ip(&["link", "set", "net1", "netns", node.host.name()]);
+    let gone = std::mem::replace(&mut node.pod, Namespace::new("later"));
+    let path = gone.path();
+    drop(gone);
+    let del = Invocation::attachment("DEL", "c1", &path.to_string_lossy(), "net1")
+        .env("SLUICE_STATE_DIR", node.state.path().to_string_lossy())
+        .conf(&conf(&[]));
+    del.run_in(&node.host, Path::new(BINARY)).success();
+    assert_eq!(node.host.link("net1"), None);
+    assert_eq!(node.host.link("nic0").unwrap().get("ifalias"), None);
+    assert_eq!(claims(&node), ["eth7"]);
 }
 
 #[test]

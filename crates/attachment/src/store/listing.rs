@@ -50,15 +50,34 @@ impl Store {
         Ok(listing)
     }
 
-    /// Gives up every device that is claimed for this owner: what its record named, where nobody can read that.
-    pub fn drop_claims_of(&self, owner: &Owner) -> Result<(), Error> {
-        for device in self.listing()?.claimed {
-            let _lock = self.lock(&device)?;
-            if self.claim(&device)?.is_some_and(|claim| claim.owner.as_ref() == Some(owner)) {
-                self.drop_claim(&device)?;
-            }
+    /// The devices that are claimed for this owner: what its record named, where nobody can read that. What cannot be read itself
+    /// is another's as far as anybody knows.
+    pub fn claims_of(&self, owner: &Owner) -> Result<Vec<String>, Error> {
+        let mut devices = Vec::new();
+        for dir in [self.layout.claims, self.layout.owners] {
+            let names = files(&self.root.join(dir))?;
+            devices.extend(names.iter().filter_map(|path| Some(name(path)?.to_owned())));
         }
-        Ok(())
+        devices.sort();
+        devices.dedup();
+        devices.retain(|device| self.is_claimed_for(device, owner));
+        Ok(devices)
+    }
+
+    /// Gives up every device that is claimed for this owner, past every error. No other's device is waited for.
+    pub fn drop_claims_of(&self, owner: &Owner) -> Result<(), Error> {
+        let drop_one = |device: String| {
+            let lock = self.lock(&device);
+            // Another ADD may have come to it meanwhile, of this owner even: with a record then.
+            let is_left = || self.is_claimed_for(&device, owner) && !matches!(self.load(owner), Ok(Some(_)));
+            lock.and_then(|_lock| if is_left() { self.drop_claim(&device) } else { Ok(()) })
+        };
+        let kept = self.claims_of(owner)?.into_iter().filter_map(|device| drop_one(device).err());
+        Error::all(kept.collect()).map_or(Ok(()), Err)
+    }
+
+    fn is_claimed_for(&self, device: &str, owner: &Owner) -> bool {
+        self.claim(device).is_ok_and(|claim| claim.is_some_and(|claim| claim.owner.as_ref() == Some(owner)))
     }
 
     /// Forgets the drafts of whoever was killed before its first record. An ADD of another network may be writing at this moment,
