@@ -27,7 +27,8 @@ pub(crate) enum Stay {
     Passing,
 }
 
-/// Gives a VF an address; [`shown`] waits for it. `note(locked)` is called before the PF's hold is touched, so that it can be put back.
+/// Gives a VF an address; [`shown`] waits for it. `note(locked)` is called before the PF's hold is touched, so that it can be put
+/// back.
 pub(crate) fn set(
     host: &mut Host,
     pf: Option<Pf>,
