@@ -44,6 +44,14 @@ pub enum Error {
         /// Why.
         source: netlink::Error,
     },
+    /// A newer release wrote down what it alone can put back.
+    #[error("{device}: its {what:?} is not put back: a newer release changed it; put it right by hand")]
+    Unknown {
+        /// The device.
+        device: String,
+        /// What the release calls it.
+        what: String,
+    },
     /// A PF's driver refused an attribute of a VF.
     #[error("failed to set {}: {} (vf {vf} of PF {pf})", told(*vf, attribute), reason(source))]
     Vf {

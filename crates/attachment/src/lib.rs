@@ -41,7 +41,7 @@ pub use go_cache::OrigVfState;
 pub use host::Host;
 pub use leftover::{End, Leftover, Life, Place, Undone, release, survey, undo};
 pub use paths::Paths;
-pub use record::{LinkBefore, MacBefore, Owner, Pf, Pod, Record, Sandbox, Undo};
+pub use record::{LinkBefore, MacBefore, Owner, Pf, Pod, Record, Sandbox, Undo, Unknown};
 pub use recover::{free, is_held};
 pub use restore::holds;
 pub use returning::in_pod;

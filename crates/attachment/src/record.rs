@@ -196,6 +196,34 @@ pub enum Undo {
     Link(LinkBefore),
     /// The driver, for a function that was given to another for the pod.
     Driver(DriverBefore),
+    /// What only a newer release knows to put back.
+    #[serde(untagged)]
+    Unknown(Unknown),
+}
+
+/// Something to put back as a newer release wrote it. What leads a device back is none: without it nobody knows where that is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "Value")]
+pub struct Unknown(Value);
+
+impl Unknown {
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        let key = || self.0.as_object().and_then(|object| object.keys().next()).map(String::as_str);
+        self.0.as_str().or_else(key).unwrap_or_default()
+    }
+}
+
+impl TryFrom<Value> for Unknown {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let unknown = Self(value);
+        match unknown.name() {
+            "" | "link" | "driver" => Err("not something to put back"),
+            _ => Ok(unknown),
+        }
+    }
 }
 
 /// An attachment as it is kept on disk.
@@ -302,6 +330,22 @@ mod tests {
         assert!(sandbox.is(&netns));
         let before = Sandbox { cookie: cookie.map(|cookie| cookie + 1), ..sandbox };
         assert_eq!(before.is(&netns), cookie.is_none());
+    }
+
+    #[test]
+    fn what_a_newer_release_knows_to_put_back_keeps_nothing_else_from_it() {
+        let text = r#"["up",{"vf":{"colour":3}},{"lamp":{"on":true}},"blink"]"#;
+        let undo: Vec<Undo> = serde_json::from_str(text).unwrap();
+        let names = undo.iter().map(|undo| match undo {
+            Undo::Unknown(unknown) => unknown.name(),
+            _ => "known",
+        });
+        assert_eq!(names.collect::<Vec<_>>(), ["known", "vf", "lamp", "blink"]);
+        assert_eq!(serde_json::to_string(&undo).unwrap(), text);
+        // Nobody knows where the device is.
+        for torn in [r#"{"link":{"name":7}}"#, r#"{"driver":7}"#, "7", "{}"] {
+            serde_json::from_str::<Undo>(torn).unwrap_err();
+        }
     }
 
     #[test]

@@ -115,6 +115,12 @@ pub(crate) fn restore_within(
             Undo::Master(name) => {
                 home.as_ref().map_or(Ok(()), |link| enslave(host, link, name, &mut restored))
             }
+            Undo::Unknown(unknown) => {
+                // No later DEL of this release would know more.
+                let (device, what) = (record.device.clone(), unknown.name().to_owned());
+                restored.notices.push(Error::Unknown { device, what });
+                Ok(())
+            }
             Undo::Up => home.as_ref().map_or(Ok(()), |link| up(host, link)),
         };
         match done {
@@ -243,6 +249,24 @@ mod tests {
         assert!(matches!(restored.errors[..], [Error::Locked { .. }]), "{:?}", restored.errors);
         // And what the pod had is put back all the same.
         assert_eq!(held.lock().unwrap().told.len(), 3);
+    }
+
+    #[test]
+    fn what_a_newer_release_changed_is_told_and_the_rest_put_back() {
+        let tree = kernel::node();
+        let held = kernel::Shared::default();
+        let mut host = kernel::host(&tree, &held);
+        let unknown = serde_json::from_str(r#"{"lamp":{"on":true}}"#).unwrap();
+        let rates = [8, 9].map(|max| Undo::Vf(VfAttribute::Rate { min: 0, max }));
+        let [first, last] = rates;
+        let restored = restore(&mut host, None, &record(vec![first, unknown, last]));
+        assert!(restored.errors.is_empty(), "{:?}", restored.errors);
+        let notices: Vec<String> = restored.notices.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            notices,
+            ["0000:3b:02.0: its \"lamp\" is not put back: a newer release changed it; put it right by hand"]
+        );
+        assert_eq!(held.lock().unwrap().told.len(), 2);
     }
 
     #[test]

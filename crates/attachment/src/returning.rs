@@ -327,7 +327,7 @@ impl Way<'_> {
                 before.mtu.is_none_or(|mtu| mtu == link.mtu)
                     && before.addr_gen_mode.is_none_or(|mode| Some(mode) == new_mode())
             }
-            Undo::Master(_) => false,
+            Undo::Master(_) | Undo::Unknown(_) => false,
             _ => true,
         };
         self.record.pf.is_none() && undo.contains(&Undo::Up) && undo.iter().all(is_right)
