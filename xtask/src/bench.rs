@@ -29,6 +29,15 @@ pub(crate) fn sriov(others: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// `bench host-device`: that comparison alone, with more `host-device` binaries, as `NAME=PATH`, beside the Go program.
+pub(crate) fn host_device(others: &[&str]) -> Result<ExitCode> {
+    let others: Vec<(String, PathBuf)> = others.iter().map(|other| named(other)).collect::<Result<_>>()?;
+    let go = testbed::peer_host_device()?;
+    run(cargo().args(["build", "--release", "--package", "host-device"]))?;
+    beside(&target().join("release"), &go, &others)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// `others`: more `sriov` binaries to compare ours with, as `NAME=PATH`. The Go one is packaged nowhere.
 pub(crate) fn all(others: &[&str]) -> Result<ExitCode> {
     let others: Vec<(String, PathBuf)> = others.iter().map(|other| named(other)).collect::<Result<_>>()?;
@@ -37,7 +46,7 @@ pub(crate) fn all(others: &[&str]) -> Result<ExitCode> {
     println!();
     let kept = promise::all_kept(&release)?;
 
-    beside(&release, &go)?;
+    beside(&release, &go, &[])?;
     sriov::build_bare()?;
     sriov::beside(&release, &others)?;
     run(cargo().args(["bench", "--package", "benches", "--bench", "scan_and_select"]))?;
@@ -45,13 +54,13 @@ pub(crate) fn all(others: &[&str]) -> Result<ExitCode> {
 }
 
 fn named(other: &str) -> Result<(String, PathBuf)> {
-    let (name, path) = other.split_once('=').context("wanted an sriov binary as NAME=PATH")?;
+    let (name, path) = other.split_once('=').context("wanted a binary as NAME=PATH")?;
     Ok((name.to_owned(), path.into()))
 }
 
 /// As root, for it makes network namespaces. A development build will do: of its own work only the making of one message is
 /// measured, microseconds beside the milliseconds of a move.
-fn beside(release: &Path, go: &Path) -> Result<()> {
+fn beside(release: &Path, go: &Path, others: &[(String, PathBuf)]) -> Result<()> {
     const HARNESS: &str = "host_device_beside";
     run(cargo().args(["build", "--package", "benches", "--bin", HARNESS]))?;
     let harness = release.with_file_name("debug").join(HARNESS);
@@ -65,5 +74,6 @@ fn beside(release: &Path, go: &Path) -> Result<()> {
     };
     let binary = |name: &str, path: &Path| format!("--binary={name}={}", path.display());
     command.arg(binary("sluice", &release.join("host-device"))).arg(binary("go", go));
+    command.args(others.iter().map(|(name, path)| binary(name, path)));
     run(command.arg(format!("--state={}", release.display())))
 }

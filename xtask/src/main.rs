@@ -21,6 +21,8 @@ usage: cargo xtask COMMAND
   ci                formatting and lints, then what `test` runs
   bench [NAME=PATH] the benches, beside the Go programs; NAME=PATH is another sriov binary to compare ours with
   bench sriov ...   that comparison alone
+  bench host-device [NAME=PATH]
+                    the other one alone; NAME=PATH is another host-device binary
   build             the release binaries, in target/release, and whether they are what they promise
   node JOB [FILTER] boot the emulated node and run one of the guest's jobs, such as `smoke`;
                     with FILTER, only cases whose name contains it
@@ -48,6 +50,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["test"] => check::test(),
         ["ci"] => check::ci(),
         ["bench", "sriov", others @ ..] => bench::sriov(others),
+        ["bench", "host-device", others @ ..] => bench::host_device(others),
         ["bench", others @ ..] => bench::all(others),
         ["build"] => cargo::release(),
         ["node", job] => node::run(job, None),
