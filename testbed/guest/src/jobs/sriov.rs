@@ -15,6 +15,8 @@ use crate::cni::refused;
 use crate::cni::same;
 use crate::cni::sriov;
 use crate::cni::state;
+use crate::cni::told;
+use crate::cni::told_again;
 use crate::host;
 use crate::host::Function;
 use crate::host::PF0;
@@ -66,6 +68,7 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
     cases.run("del-twice", || del_twice(&bench));
     cases.run("del-after-the-namespace-is-gone", || namespace_gone(&bench));
     cases.run("what-the-pod-changed-is-put-back", || changed_in_the_pod(&bench));
+    cases.run("a-bonds-port-is-its-port-again", || port_of_a_bond(&bench));
     cases.run("a-living-pods-vf-is-refused", || living_pod(&bench));
     cases.run("a-lost-pods-vf-is-put-back-first", || lost_pod(&bench));
     cases.run("a-vfio-vf-stays-and-is-configured", || vfio(&bench));
@@ -213,6 +216,28 @@ fn changed_in_the_pod(bench: &Bench) -> Result<()> {
     pod.netns.ip(&["link", "property", "add", "dev", "mine", "altname", &bench.pf0.name()?])?;
     pod.del(&conf)?;
     bench.unchanged(0, &before)
+}
+
+fn port_of_a_bond(bench: &Bench) -> Result<String> {
+    let (vf, alone) = bench.vf(0)?;
+    let name = vf.wait_netdev()?;
+    ip(&["link", "add", "bond7", "type", "bond", "mode", "active-backup"])?;
+    // A bond takes no port that is up, and brings it up itself.
+    ip(&["link", "set", &name, "down"])?;
+    ip(&["link", "set", &name, "master", "bond7"])?;
+    let before = told(&name)?;
+    ensure!(before["link"]["master"] == "bond7", "the VF is no port: {before}");
+    let conf = sriov(&vf, json!({"vlan": 100}));
+    let pod = Sandbox::create("port")?;
+    pod.add(&conf)?;
+    let inside = pod.netns.ip_json(&["link", "show", "dev", "net1"])?;
+    ensure!(inside[0].get("master").is_none(), "a port in the pod: {inside}");
+    pod.del(&conf)?;
+    told_again(&name, &before)?;
+    ip(&["link", "del", "bond7"])?;
+    ip(&["link", "set", &name, if alone["link"]["up"] == true { "up" } else { "down" }])?;
+    bench.unchanged(0, &alone)?;
+    Ok(before["link"].to_string())
 }
 
 fn living_pod(bench: &Bench) -> Result<String> {
