@@ -136,16 +136,21 @@ fn a_pod_that_the_kubelet_still_has_keeps_its_device() {
     assert_eq!(store.load(&same.owner).unwrap(), None);
 }
 
-#[test]
-fn after_a_boot_no_device_of_a_pod_is_unhealthy_though_the_kubelet_has_heard_of_static_pods_alone() {
-    let tree = node();
-    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
-    let store = store(&tree);
-    let daemon = Daemon::start(&tree, CONFIG);
+/// A pod that was given both devices by a daemon that has ended.
+fn admitted(tree: &Tree) -> (Kubelet, Pod) {
+    let kubelet = Kubelet::start(kubelet_root(tree)).unwrap();
+    let _daemon = Daemon::start(tree, CONFIG);
     kubelet.until("both", LIMIT, |state| state.has(DPDK, 2)).unwrap();
     let pod = Pod::new("ns", "mine").container("app", &[(DPDK, 2)]);
     kubelet.admit(&pod).unwrap();
-    drop(daemon);
+    (kubelet, pod)
+}
+
+#[test]
+fn after_a_boot_no_device_of_a_pod_is_unhealthy_though_the_kubelet_has_heard_of_static_pods_alone() {
+    let tree = node();
+    let (kubelet, _) = admitted(&tree);
+    let store = store(&tree);
     // Of another boot, and not to be put back at once: its driver is not loaded.
     let before = DriverBefore { driver: Some("none".into()), only: None };
     let mut record = Record { undo: vec![Undo::Driver(before)], ..record("c1", "mine", FIRST, &gone(&tree)) };
@@ -166,13 +171,8 @@ fn after_a_boot_no_device_of_a_pod_is_unhealthy_though_the_kubelet_has_heard_of_
 #[test]
 fn a_device_is_put_back_soon_after_the_kubelet_lets_go_of_it() {
     let tree = node();
-    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let (kubelet, pod) = admitted(&tree);
     let store = store(&tree);
-    let daemon = Daemon::start(&tree, CONFIG);
-    kubelet.until("both", LIMIT, |state| state.has(DPDK, 2)).unwrap();
-    let pod = Pod::new("ns", "mine").container("app", &[(DPDK, 2)]);
-    kubelet.admit(&pod).unwrap();
-    drop(daemon);
     let mine = record("c1", "mine", FIRST, &gone(&tree));
     write(&store, &mine);
     // Nothing tells of a pod's end, and the interval is half a minute; the kubelet's accounts lag behind until its next list.
