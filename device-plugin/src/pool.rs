@@ -138,9 +138,9 @@ impl Pool {
         match self.config.refusal(device) {
             None => match self.ill.get(&device.id()) {
                 // What the device itself tells was looked at anew; these others tell.
-                Some(ill @ (Ill::Unclean(_) | Ill::NoCarrier(_))) => {
-                    Err(Unfit::Ill { device: label, pool, ill: ill.clone() })
-                }
+                Some(
+                    ill @ (Ill::Unclean(_) | Ill::NoCarrier(_) | Ill::LeftOut(LeftOut::DefaultRoute { .. })),
+                ) => Err(Unfit::Ill { device: label, pool, ill: ill.clone() }),
                 Some(Ill::LeftOut(_) | Ill::Driver { .. }) | None => Ok(()),
             },
             Some(Refusal { key: Key::Drivers, found, wanted }) => {

@@ -88,6 +88,22 @@ fn why_there_is_nothing() {
     assert_eq!(pools[0].1.as_ref().unwrap().to_string(), "the node has no network functions");
 }
 
+/// To look at the device alone does not show the routes, and the kubelet may not have heard yet that it is unhealthy.
+#[test]
+fn a_held_device_that_the_nodes_traffic_has_come_to_is_not_given() {
+    let tree = node();
+    let (mut pool, _) =
+        pools(&tree, r#"{"resourceList":[{"resourceName":"nic","selectors":{"pfNames":["ens1f0"]}}]}"#)
+            .remove(0);
+    let device = pool.get("0000:3b:02.0").unwrap().clone();
+    let route = LeftOut::DefaultRoute { netdev: "ens1f0v0".into(), route: "ens1f0v0".into() };
+    pool.ill.insert(device.id(), Ill::LeftOut(route));
+    assert_eq!(
+        pool.check(&device).unwrap_err().to_string(),
+        "vf 0000:3b:02.0: pool \"nic\" cannot give it now: ens1f0v0 carries a default route"
+    );
+}
+
 #[test]
 fn a_rebound_device_is_unfit_and_says_so() {
     let tree = node();
