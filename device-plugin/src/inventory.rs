@@ -13,7 +13,7 @@ mod watch;
 pub use details::is_link_type;
 pub use device::{Device, DeviceId, Kind};
 pub use left_out::LeftOut;
-pub use scan::{Error, Needs, Scan, Unread, reread, scan};
+pub use scan::{Error, Known, Needs, Scan, Unread, reread, scan};
 pub use watch::{Cause, Watch};
 
 use std::path::PathBuf;

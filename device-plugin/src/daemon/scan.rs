@@ -3,7 +3,7 @@
 
 use crate::cli::Options;
 use crate::config::{AllocationPolicy, Config, PoolConfig};
-use crate::inventory::{self, Device, Kind, Needs, Roots, Scan, Snapshot, Unread};
+use crate::inventory::{self, Device, Kind, Known, Needs, Roots, Scan, Snapshot, Unread};
 use crate::pool::{self, Pool, Why};
 use crate::selector::Key;
 
@@ -33,12 +33,12 @@ pub(super) fn roots(options: &Options) -> Roots {
     Roots { sysfs: pci::Sysfs::new(&options.sysfs_root), proc: options.proc_root.clone() }
 }
 
-/// Reads the node, and of each device as much as the pools need; what is `known` is not asked for again where that is costly.
+/// Reads the node, and of each device as much as the pools need; what is `known` may not be asked for again where that is costly.
 pub(super) fn look(
     options: &Options,
     pools: &[PoolConfig],
     every_kind: bool,
-    known: Option<&Snapshot>,
+    known: Option<Known<'_>>,
 ) -> Result<Scan, inventory::Error> {
     let profile_matters = |device: &Device| pools.iter().any(|pool| pool.wants_profile(device));
     let asks = |key| pools.iter().any(|pool| pool.asks_for(key));

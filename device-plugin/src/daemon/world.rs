@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::cli::Options;
 use crate::config::{Config, PoolConfig, Watched};
 use crate::holdings::{self, Agreed, Sources};
-use crate::inventory::{self, Cause, Scan, Snapshot, Watch};
+use crate::inventory::{self, Cause, Known, Scan, Snapshot, Watch};
 use crate::metrics::Metrics;
 use crate::pool::{Grants, Hearing, Pool, Scene, Why};
 use crate::reconcile::{Handle, Unclean};
@@ -38,6 +38,8 @@ pub(super) struct World {
     metrics: Metrics,
     /// The last configuration that could be served.
     pools_wanted: Arc<[PoolConfig]>,
+    /// The one after it, until the node was looked at for what that asks of the devices.
+    next: Option<Next>,
     generation: u64,
     snapshot: Snapshot,
     hearing: Hearing,
@@ -50,6 +52,19 @@ pub(super) struct World {
     empty: log::Emptiness,
     /// A look that did not end in time. Until it does nobody looks: it would not fare better.
     late: Option<Looking>,
+}
+
+/// A configuration that can be served, and what is wrong with a part of its file.
+struct Next {
+    pools: Arc<[PoolConfig]>,
+    wrong: Option<String>,
+}
+
+impl From<Config> for Next {
+    fn from(config: Config) -> Self {
+        let refused: Vec<String> = config.refused.iter().map(ToString::to_string).collect();
+        Self { pools: config.pools.into(), wrong: (!refused.is_empty()).then(|| refused.join("; ")) }
+    }
 }
 
 /// A look at the node at work, on another thread: an allocation must not wait for a thousand functions.
@@ -77,12 +92,12 @@ impl World {
     ) -> Result<Self, Error> {
         let options = Arc::new(options.clone());
         let (file, config) = Watched::open(&options.config_file, &options.resource_prefix);
-        let config = servable(config.map_err(Error::Config)?, &file)?;
+        let Next { pools, wrong } = servable(config.map_err(Error::Config)?, &file)?.into();
         // Before the first look, so that nothing falls between the two.
         let node = Watch::new(&roots(&options), options.rescan_interval);
         let asked = Instant::now();
         // What needs the same time is waited for at once.
-        let scan = first(&options, &config.pools, &metrics);
+        let scan = first(&options, &pools, &metrics);
         let (scan, answer, ()) = tokio::join!(scan, holdings::agreed_soon(&sources), reconciler.first());
         let Scan { snapshot, odd } = scan?;
         log::scan(&snapshot, &odd);
@@ -93,8 +108,9 @@ impl World {
             sources,
             unclean: reconciler.unclean(),
             metrics,
-            pools_wanted: Arc::default(),
-            generation: 0,
+            pools_wanted: pools,
+            next: None,
+            generation: 1,
             snapshot,
             hearing: Hearing::new(grants),
             lagged: false,
@@ -103,7 +119,6 @@ impl World {
             empty: log::Emptiness::new(),
             late: None,
         };
-        let wrong = world.adopt(config);
         world.hear(answer, asked);
         let pools = world.build(true);
         // Not before there are pools: who asks whether all are registered must not hear of none.
@@ -143,16 +158,19 @@ impl World {
 
     /// Looks at what may be new, and makes the pools anew. Whether the node has changed.
     pub(super) async fn look(&mut self, stir: Stir) -> bool {
-        let reloaded = matches!(stir, Stir::File | Stir::Node(Cause::Clock)) && self.reload();
-        if reloaded {
-            // Whoever has edited the file is told of every pool that is empty with it.
-            self.empty.clear();
+        if matches!(stir, Stir::File | Stir::Node(Cause::Clock)) {
+            self.reread();
         }
         let changed = match stir {
-            Stir::Node(cause) if !reloaded => self.rescan(cause).await,
-            _ if reloaded => self.rescan(Cause::Clock).await,
-            _ => false,
+            _ if self.next.is_some() => self.rescan(Cause::Clock).await,
+            Stir::Node(cause) => self.rescan(cause).await,
+            Stir::File | Stir::Other => false,
         };
+        if self.next.is_some() {
+            let wrong = "the node could not be looked at for what a newer one asks; it is tried again";
+            tracing::error!("generation {} of the configuration stays: {wrong}", self.generation);
+            self.metrics.configuration(self.generation, Some(wrong.to_owned()));
+        }
         let before = self.pools.clone();
         let built = self.settle().await;
         log::changes(&before, &self.pools);
@@ -162,30 +180,28 @@ impl World {
         changed
     }
 
-    /// Takes in a file that has changed; one that cannot be served leaves everything as it is. Whether it did.
-    fn reload(&mut self) -> bool {
-        let Some(read) = self.file.reread() else { return false };
+    /// Reads a file that has changed; one that cannot be served leaves everything as it is.
+    fn reread(&mut self) {
+        let Some(read) = self.file.reread() else { return };
         match read.map_err(Error::Config).and_then(|config| servable(config, &self.file)) {
-            Ok(config) => {
-                let wrong = self.adopt(config.over(&self.pools_wanted));
-                self.metrics.configuration(self.generation, wrong);
-                tracing::info!(generation = self.generation, "configuration read again");
-                true
-            }
+            Ok(config) => self.next = Some(config.over(&self.pools_wanted).into()),
             Err(error) => {
+                self.next = None;
                 tracing::error!("{error}; generation {} of the configuration stays", self.generation);
                 self.metrics.configuration(self.generation, Some(error.to_string()));
-                false
             }
         }
     }
 
-    /// What is wrong with a part of it.
-    fn adopt(&mut self, config: Config) -> Option<String> {
+    /// The node was looked at for the configuration that was read last: it counts from now on.
+    fn adopt(&mut self) {
+        let Some(Next { pools, wrong }) = self.next.take() else { return };
         self.generation += 1;
-        self.pools_wanted = config.pools.into();
-        let refused: Vec<String> = config.refused.iter().map(ToString::to_string).collect();
-        (!refused.is_empty()).then(|| refused.join("; "))
+        self.pools_wanted = pools;
+        self.metrics.configuration(self.generation, wrong);
+        tracing::info!(generation = self.generation, "configuration read again");
+        // Whoever has edited the file is told of every pool that is empty with it.
+        self.empty.clear();
     }
 
     /// Reads the node. Whether it has changed. What is costly to know and seldom changes is left to the clock. Where that
@@ -195,8 +211,8 @@ impl World {
             return false;
         }
         let began = Instant::now();
-        let known = (cause == Cause::Event).then(|| self.snapshot.clone());
-        let mut looking = begin(&self.options, &self.pools_wanted, known);
+        let pools = self.next.as_ref().map_or(&self.pools_wanted, |next| &next.pools);
+        let mut looking = begin(&self.options, pools, Some((self.snapshot.clone(), cause)));
         let in_time = tokio::select! {
             in_time = tokio::time::timeout(self.options.look_timeout, &mut looking) => in_time,
             never = self.node.listen() => match never {},
@@ -221,6 +237,7 @@ impl World {
         for error in odd {
             tracing::debug!("passed over: {error}");
         }
+        self.adopt();
         let snapshot = snapshot.remembering(&self.snapshot);
         let changed = snapshot != self.snapshot;
         self.snapshot = snapshot;
@@ -284,9 +301,9 @@ impl World {
 }
 
 /// The first look, without which there is nothing to go on with.
-async fn first(options: &Arc<Options>, pools: &[PoolConfig], metrics: &Metrics) -> Result<Scan, Error> {
+async fn first(options: &Arc<Options>, pools: &Arc<[PoolConfig]>, metrics: &Metrics) -> Result<Scan, Error> {
     let began = Instant::now();
-    let mut looking = begin(options, &pools.into(), None);
+    let mut looking = begin(options, pools, None);
     let in_time = tokio::time::timeout(options.look_timeout, &mut looking).await;
     let scan = if let Ok(scan) = in_time {
         scan
@@ -301,9 +318,12 @@ async fn first(options: &Arc<Options>, pools: &[PoolConfig], metrics: &Metrics) 
     Ok(scan.map_err(panicked)??)
 }
 
-fn begin(options: &Arc<Options>, pools: &Arc<[PoolConfig]>, known: Option<Snapshot>) -> Looking {
+fn begin(options: &Arc<Options>, pools: &Arc<[PoolConfig]>, before: Option<(Snapshot, Cause)>) -> Looking {
     let (options, pools) = (options.clone(), pools.clone());
-    tokio::task::spawn_blocking(move || look(&options, &pools, false, known.as_ref()))
+    tokio::task::spawn_blocking(move || {
+        let known = before.as_ref().map(|(snapshot, cause)| Known { snapshot, anew: *cause == Cause::Clock });
+        look(&options, &pools, false, known)
+    })
 }
 
 fn hangs(options: &Options, metrics: &Metrics) {

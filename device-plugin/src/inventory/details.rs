@@ -8,8 +8,9 @@ use std::path::Path;
 use netlink::EswitchMode;
 use pci::{PciAddress, Role, Sysfs};
 
+use super::ddptool::{self, Silent};
 use super::kernel::Kernel;
-use super::{Device, Needs, ddptool};
+use super::{Device, Needs};
 
 /// Answers, each asked for once.
 pub(super) struct Details<'a> {
@@ -70,11 +71,11 @@ impl<'a> Details<'a> {
         if device.sf.is_none() {
             device.vdpa = self.vdpa.get(&function).and_then(|name| self.sysfs.vdpa(name));
             if needs.ddp.is_some_and(|wanted| wanted(device)) {
-                let known = needs.known.and_then(|known| known.get(&device.id()));
-                device.ddp_profile = match known.filter(|known| device.is_same(known)) {
-                    Some(known) => known.ddp_profile.clone(),
-                    None => self.ddp_profile(device),
-                };
+                let known = needs.known.and_then(|known| known.snapshot.get(&device.id()));
+                let known = known.filter(|known| device.is_same(known));
+                let anew = known.is_none() || needs.known.is_some_and(|known| known.anew);
+                let told = if anew { self.ddp_profile(device) } else { Err(Silent) };
+                device.ddp_profile = told.unwrap_or_else(|Silent| known?.ddp_profile.clone());
             }
         }
     }
@@ -125,7 +126,7 @@ impl<'a> Details<'a> {
     }
 
     /// devlink of the function, then of its PF, then the tool.
-    fn ddp_profile(&mut self, device: &Device) -> Option<String> {
+    fn ddp_profile(&mut self, device: &Device) -> Result<Option<String>, Silent> {
         let function = device.function.address;
         let known = match device.function.role {
             Role::Vf { pf, .. } => {
@@ -136,13 +137,13 @@ impl<'a> Details<'a> {
             Role::Pf { .. } | Role::Plain => self.kernel.ddp_profile(function),
         };
         if known.is_some() {
-            return known;
+            return Ok(known);
         }
         let told = self.tool.profile(function);
         if told.is_err() {
             self.unprofiled.push(function);
         }
-        told.ok().flatten()
+        told
     }
 
     /// The functions whose profile was asked for and nobody could tell.

@@ -56,10 +56,19 @@ pub struct Needs<'a> {
     pub carriers: bool,
     /// The PCI bridges above a device matter.
     pub bridges: bool,
-    /// Where a device that was seen before has its DDP profile from: to ask for it may take a process for each.
-    pub known: Option<&'a Snapshot>,
+    /// What was seen before.
+    pub known: Option<Known<'a>>,
     /// NICs that carry a default route are offered too.
     pub host_interfaces: bool,
+}
+
+/// Where a device that was seen before has its DDP profile from: to ask for it may take a process for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What was seen.
+    pub snapshot: &'a Snapshot,
+    /// Ask all the same, and fall back on it where nobody answers.
+    pub anew: bool,
 }
 
 /// What a scan found.

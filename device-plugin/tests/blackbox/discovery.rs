@@ -168,6 +168,40 @@ printf '{"DDPInventory":{"device":"154C","address":"%s","DDPpackage":{"name":"%s
 }
 
 #[test]
+fn a_profile_stays_while_the_tool_that_told_it_fails() {
+    let tree = Tree::new();
+    tree.pf("0000:3b:00.0", "ens1f0");
+    tree.vf("0000:3b:02.0", "0000:3b:00.0");
+    let bin = tree.root().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let tool = r#"#!/bin/sh
+[ -e "$0.broken" ] && echo >> "$0.calls" && exit 1
+echo '{"DDPInventory":{"DDPpackage":{"name":"x"}}}'
+"#;
+    std::fs::write(bin.join("ddptool"), tool).unwrap();
+    std::fs::set_permissions(bin.join("ddptool"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let config = r#"{"resourceList": [{"resourceName": "p", "selectors": {"ddpProfiles": ["x"]}},
+        {"resourceName": "rest", "selectors": {}}]}"#;
+    let mut command = often(&tree, config);
+    command.env("PATH", bin.clone());
+    let _daemon = Daemon::spawn(command);
+    kubelet.until("the device", LIMIT, |state| state.has("intel.com/p", 1)).unwrap();
+    std::fs::write(bin.join("ddptool.broken"), "").unwrap();
+    let asked = || std::fs::read_to_string(bin.join("ddptool.calls")).unwrap_or_default().len();
+    let began = std::time::Instant::now();
+    while asked() < 3 {
+        assert!(began.elapsed() < LIMIT, "the tool is not asked again");
+        std::thread::yield_now();
+    }
+    // Nobody has told of this one.
+    tree.vf("0000:3b:02.1", "0000:3b:00.0");
+    let state = kubelet.until("the other", LIMIT, |state| state.has("intel.com/rest", 1)).unwrap();
+    assert!(state.has("intel.com/p", 1), "{state:?}");
+    assert_eq!(state.pools["intel.com/p"].lists, 1, "it was never gone");
+}
+
+#[test]
 fn profiles_that_nobody_tells_are_told_of_once() {
     let tree = Tree::new();
     tree.pf("0000:3b:00.0", "ens1f0");

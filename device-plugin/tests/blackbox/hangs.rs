@@ -90,6 +90,32 @@ fn what_is_known_stands_and_the_probe_fails_until_the_look_ends() {
     kubelet.until("three pools again", LIMIT, three).unwrap();
 }
 
+/// What the new file asks of the devices nobody has looked at: by what is known they would all be refused.
+#[test]
+fn a_new_configuration_waits_for_the_look_that_it_needs() {
+    let tree = node();
+    let kubelet = Kubelet::start(kubelet_root(&tree)).unwrap();
+    let mut daemon = spawn(&tree, &["--look-timeout=100ms"]);
+    kubelet.until("three pools", LIMIT, three).unwrap();
+    let pipe = clog(&tree);
+    let reading = caught(&pipe);
+    daemon.says("a look at the node has not ended after 100ms");
+    let config = r#"{"resourceList": [
+        {"resourceName": "kernel_vf", "selectors": {"drivers": ["iavf"], "linkTypes": ["ether"]}}]}"#;
+    fs::write(tree.root().join("config.json"), config).unwrap();
+    daemon.says("generation 1 of the configuration stays: the node could not be looked at");
+    assert!(three(&kubelet.state()), "{:?}", kubelet.state());
+    fs::remove_file(&pipe).unwrap();
+    fs::write(&pipe, "0x8086\n").unwrap();
+    drop(reading);
+    daemon.says("configuration read again generation=2");
+    let ended =
+        |state: &State| state.pools.get("intel.com/vfio_vf").is_none_or(|pool| pool.devices.is_empty());
+    let state = kubelet.until("the end of the others", LIMIT, ended).unwrap();
+    // Its devices were never gone.
+    assert_eq!(state.pools["intel.com/kernel_vf"].lists, 1, "{state:?}");
+}
+
 /// The kubelet takes the connection, and that is all.
 #[test]
 fn a_silent_kubelet_is_not_waited_for_at_a_restart_and_nothing_held_moves() {
