@@ -23,10 +23,13 @@ pub fn build(
 ) -> Vec<(Pool, Option<Why>)> {
     let resources: Vec<String> = configs.iter().map(|config| config.resource.to_string()).collect();
     let places: HashMap<&str, usize> = resources.iter().map(String::as_str).zip(0..).collect();
+    let free = |device: &Device| match device.left_out {
+        Some(_) => None,
+        None => configs.iter().position(|config| config.accepts(device)),
+    };
     let owner_of = |device: &Device| match holds.get(&device.id()) {
         Some(resource) => places.get(resource).copied(),
-        None if device.left_out.is_some() => None,
-        None => configs.iter().position(|config| config.accepts(device)),
+        None => free(device),
     };
     let owners: Vec<Option<usize>> = snapshot.devices().iter().map(|device| owner_of(device)).collect();
     let mut taken: Vec<Vec<&Arc<Device>>> = vec![Vec::new(); configs.len()];
@@ -36,10 +39,9 @@ pub fn build(
         }
     }
     let mut pools = Vec::with_capacity(configs.len());
-    for (config, taken) in configs.iter().zip(taken) {
-        let kept = |device: &&&Arc<Device>| {
-            holds.get(&device.id()).is_some() && (device.left_out.is_some() || !config.accepts(device))
-        };
+    for (place, (config, taken)) in configs.iter().zip(taken).enumerate() {
+        // An earlier pool may be waiting for one that this one would take, too.
+        let kept = |device: &&&Arc<Device>| holds.get(&device.id()).is_some() && free(device) != Some(place);
         let kept: BTreeSet<_> = taken.iter().filter(kept).map(|device| device.id()).collect();
         let ill = |device: &&Arc<Device>| Some((device.id(), config.health(device, unclean).err()?));
         let ill = taken.iter().filter_map(ill).collect();

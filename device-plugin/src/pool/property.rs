@@ -213,6 +213,9 @@ impl Model {
                 assert!(!gone || self.silent || self.held.contains_key(&id), "{id} is gone, and free");
             }
         }
+        if !self.silent {
+            self.check_what_is_free();
+        }
         // A pod's device stays listed while there is a pool to list it.
         for (id, resource) in &self.held {
             let pool = self.pools.iter().find(|pool| pool.config.resource.to_string() == *resource);
@@ -221,6 +224,18 @@ impl Model {
                 !known || pool.is_none_or(|pool| pool.has(id)),
                 "{id} is held as {resource} and not in it"
             );
+        }
+    }
+
+    /// What no pod holds is where it would be had none ever held it.
+    fn check_what_is_free(&self) {
+        for (wanted, _) in unheld(&self.configs, &self.snapshot) {
+            let resource = &wanted.config.resource;
+            let found = self.pools.iter().find(|pool| pool.config.resource == *resource);
+            for id in wanted.devices.iter().map(|device| device.id()).filter(|id| !self.held.contains_key(id))
+            {
+                assert!(found.is_some_and(|pool| pool.has(&id)), "{id} is free and not in {resource}");
+            }
         }
     }
 }
