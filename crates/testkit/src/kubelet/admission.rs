@@ -87,10 +87,6 @@ impl Node {
         })?;
         let preferred = self.prefer(resource, &pool, &candidates, count).await?;
         let ids = choose(&candidates, &preferred, count);
-        let devices = ids.iter().map(|id| (id.clone(), pool.devices[id].numa.clone())).collect();
-        // Before the call: a kubelet too counts them as taken while the plugin thinks.
-        lock(&self.ledger)
-            .grant(pod, Grant { container: container.to_owned(), resource: resource.to_owned(), devices });
         let request = AllocateRequest {
             container_requests: vec![ContainerAllocateRequest { devices_ids: ids.clone() }],
         };
@@ -98,7 +94,13 @@ impl Node {
         let answer = tokio::time::timeout(CALL_LIMIT, plugin.allocate(request)).await.context("Allocate")?;
         let mut responses = answer.context("Allocate")?.into_inner().container_responses;
         let response = responses.pop().filter(|_| responses.is_empty());
-        Ok((ids, response.context("Allocate: the answer is not for exactly one container")?))
+        let response = response.context("Allocate: the answer is not for exactly one container")?;
+        // A kubelet's accounts have it once the plugin has answered (podDevices.insert, pkg/kubelet/cm/devicemanager); that
+        // nobody else is given it meanwhile is because one pod is admitted at a time.
+        let devices = ids.iter().map(|id| (id.clone(), pool.devices[id].numa.clone())).collect();
+        lock(&self.ledger)
+            .grant(pod, Grant { container: container.to_owned(), resource: resource.to_owned(), devices });
+        Ok((ids, response))
     }
 
     fn pool(&self, resource: &str) -> Result<Pool> {
