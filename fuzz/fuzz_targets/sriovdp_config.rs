@@ -36,7 +36,7 @@ fuzz_target!(|bytes: &[u8]| {
         for (_, why) in &pools {
             let _ = why.as_ref().map(ToString::to_string);
         }
-        let explained = explain::explain(node(), &pools, None, |_| Names::default());
+        let explained = explain::explain(node(), &[], &pools, None, |_| Names::default());
         let _ = explained.map(|all| (explain::text(&all), explain::json(&all)));
     }
 });
