@@ -2,6 +2,7 @@
 //! It must not understand them beyond what has to change; `ip address save` and `ip route save` keep them the same way.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_REPLACE, Parseable};
@@ -43,6 +44,7 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_F_TEMPORARY: u32 = 0x01;
 const IFA_F_NODAD: u8 = 0x02;
 const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 /// A link-local address that the kernel made, and one that it made of a router's prefix: it makes them again.
 const IFAPROT_KERNEL: [u8; 2] = [2, 3];
 const ROUTE_TABLE: usize = 4;
@@ -53,8 +55,8 @@ const RTA_GATEWAY: u16 = 5;
 const RTA_PREFSRC: u16 = 7;
 const RTN_UNICAST: u8 = 1;
 const RT_TABLE_LOCAL: u8 = 255;
-/// Routes that come with an address or from a router's advertisement come again with them.
-const RTPROT_OWN: [u8; 2] = [2, 9];
+const RTPROT_KERNEL: u8 = 2;
+const RTPROT_RA: u8 = 9;
 /// `RTNH_F_PERVASIVE | RTNH_F_ONLINK`: the flags that are asked for; the others tell a state, and are refused.
 const RTNH_F_ASKED: u8 = 2 | 4;
 /// Where a `struct rtnexthop` has its flags and its link's index.
@@ -74,9 +76,12 @@ impl SavedNetwork {
         addresses.filter(|address| address.global).map(|address| address.net).collect()
     }
 
-    /// The routes, for the link of that index; one that has several gateways is as many.
+    /// The routes, for the link of that index; one that has several gateways is as many. A subnet's is not among them: an
+    /// address that is given to a pod comes with one.
     pub fn routes(&self, link: u32) -> Vec<Route> {
-        let messages = self.routes.iter().filter_map(|message| RouteMessage::parse(&message.0).ok());
+        let routes =
+            self.routes.iter().filter(|message| message.0.get(ROUTE_PROTOCOL) != Some(&RTPROT_KERNEL));
+        let messages = routes.filter_map(|message| RouteMessage::parse(&message.0).ok());
         messages.flat_map(|message| route::read(&message, link)).collect()
     }
 
@@ -90,11 +95,14 @@ impl SavedNetwork {
 impl Netlink {
     /// Keeps what the link has now.
     pub fn save_network(&mut self, link: u32) -> Result<SavedNetwork, Error> {
-        let addresses = self.address_messages(link)?;
+        let mut addresses = self.address_messages(link)?;
+        addresses.retain(|reply| is_address(reply, link));
+        let unrouted: Vec<IpNet> = addresses.iter().filter_map(|reply| unrouted(reply)).collect();
         let (mut routes, mut shared) = (Vec::new(), 0);
         for family in [libc::AF_INET, libc::AF_INET6] {
             for reply in self.routes(family, Some(link))? {
                 match Ways::of(&reply, family, link) {
+                    _ if comes_again(&reply, &unrouted) => {}
                     Ways::ByThisLink => routes.push(reply),
                     Ways::ByOthersToo => shared += 1,
                     Ways::None => {}
@@ -107,7 +115,7 @@ impl Netlink {
             by(RTA_GATEWAY) || by(RTA_MULTIPATH)
         });
         Ok(SavedNetwork {
-            addresses: addresses.into_iter().filter(|reply| is_address(reply, link)).map(Message).collect(),
+            addresses: addresses.into_iter().map(Message).collect(),
             routes: routes.into_iter().map(Message).collect(),
             shared,
         })
@@ -179,17 +187,48 @@ fn without_detection(message: &[u8]) -> Vec<u8> {
 /// An address of the link that the kernel would not make again by itself.
 fn is_address(payload: &[u8], link: u32) -> bool {
     let Some(attributes) = payload.get(ADDRESS_HEADER..) else { return false };
-    let flags =
-        nested(attributes, IFA_FLAGS).next().and_then(|value| word(value, 0)).unwrap_or(payload[2].into());
+    let flags = address_flags(payload, attributes);
     let proto = nested(attributes, IFA_PROTO).next().and_then(|proto| proto.first());
     let own = proto.is_some_and(|proto| IFAPROT_KERNEL.contains(proto));
     word(payload, 1) == Some(link) && flags & (IFA_F_TEMPORARY | IFA_F_DADFAILED) == 0 && !own
 }
 
+fn address_flags(payload: &[u8], attributes: &[u8]) -> u32 {
+    let all = nested(attributes, IFA_FLAGS).next().and_then(|value| word(value, 0));
+    all.unwrap_or(payload[ADDRESS_FLAGS].into())
+}
+
+/// The subnet of an address for which the kernel was told to make no route.
+fn unrouted(payload: &[u8]) -> Option<IpNet> {
+    let attributes = payload.get(ADDRESS_HEADER..)?;
+    if address_flags(payload, attributes) & IFA_F_NOPREFIXROUTE == 0 {
+        return None;
+    }
+    let address = nested(attributes, IFA_ADDRESS).next()?;
+    let address = match (address.first_chunk::<16>(), address.first_chunk::<4>()) {
+        (Some(inet6), _) => IpAddr::from(*inet6),
+        (None, inet) => IpAddr::from(*inet?),
+    };
+    IpNet::new(address, payload[1]).ok().map(|net| net.trunc())
+}
+
+/// Whether a route comes with an address, or from a router's advertisement, and comes again with it. One that is marked as the
+/// kernel's own, to a subnet for which the kernel makes none, is somebody else's, as `NetworkManager`'s are.
+fn comes_again(payload: &[u8], unrouted: &[IpNet]) -> bool {
+    match payload.get(ROUTE_PROTOCOL) {
+        Some(&RTPROT_RA) => true,
+        Some(&RTPROT_KERNEL) => {
+            let route = RouteMessage::parse(payload).ok().and_then(|message| route::read(&message, 0).pop());
+            !route.is_some_and(|route| unrouted.contains(&route.destination))
+        }
+        _ => false,
+    }
+}
+
 /// By which links a route leaves, seen from one of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ways {
-    /// It is no unicast route that somebody else than the kernel made, or it leaves by other links alone.
+    /// It is no unicast route, or it leaves by other links alone.
     None,
     /// By this one and no other.
     ByThisLink,
@@ -202,8 +241,7 @@ impl Ways {
         let Some(attributes) = payload.get(ROUTE_HEADER..) else { return Self::None };
         let made = i32::from(payload[0]) == family
             && payload[ROUTE_TYPE] == RTN_UNICAST
-            && payload[ROUTE_TABLE] != RT_TABLE_LOCAL
-            && !RTPROT_OWN.contains(&payload[ROUTE_PROTOCOL]);
+            && payload[ROUTE_TABLE] != RT_TABLE_LOCAL;
         if !made {
             return Self::None;
         }

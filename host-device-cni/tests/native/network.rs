@@ -65,6 +65,26 @@ fn of_every_form_are_given_back() {
     comes_to(&before, || told(&node), &deleted.stderr);
 }
 
+/// As `NetworkManager` makes them: the address without the route to its subnet, and that by itself, marked as the kernel's own.
+#[test]
+fn of_a_subnet_that_the_kernel_was_told_to_make_no_route_for_are_given_back() {
+    let node = Node::new();
+    let ip = |args: &str| node.host.ip(&args.split(' ').collect::<Vec<_>>());
+    ip("address add 192.0.2.10/24 dev nic0 noprefixroute");
+    ip("route add 192.0.2.0/24 dev nic0 proto kernel scope link src 192.0.2.10 metric 100");
+    ip("route add 198.51.100.0/24 via 192.0.2.1 dev nic0 metric 100");
+    ip("-6 address add 2001:db8::10/64 dev nic0 nodad noprefixroute");
+    ip("-6 route add 2001:db8::/64 dev nic0 proto kernel metric 100");
+    ip("-6 route add 2001:db8:1::/48 via 2001:db8::1 dev nic0 metric 100");
+    let before = network(&node);
+    // A pod that takes the addresses along has the subnets' routes with them.
+    let added = node.call("ADD", &conf(&[("useInterfaceNetwork", json!(true))]));
+    assert_eq!(added.success()["routes"].as_array().map(Vec::len), Some(2));
+    let deleted = node.call("DEL", &conf(&[]));
+    deleted.success();
+    comes_to(&before, || network(&node), &deleted.stderr);
+}
+
 /// A route of several ways, which `ip` does not show by its link.
 fn ways(node: &Node, to: &str) -> Value {
     node.host.json(&[if to.contains(':') { "-6" } else { "-4" }, "route", "show", to])
