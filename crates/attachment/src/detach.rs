@@ -33,7 +33,19 @@ pub fn detach(request: &Request, store: &Store, paths: &Paths) -> Result<(), Err
     };
     let mut host = Host::open(paths)?;
     let _lock = store.lock(&record.device)?;
-    undo(request, store, &mut host, &record)
+    forgive(&record, undo(request, store, &mut host, &record))
+}
+
+/// Lets the pod go where all that is left has to wait for something else. Record and claim stay: by them the reconciler or the
+/// next ADD does the rest.
+pub(crate) fn forgive(record: &Record, undone: Result<(), Error>) -> Result<(), Error> {
+    match undone {
+        Err(error) if error.is_put_off() => {
+            log::line(Level::Warning, format_args!("{}: {error}", record.device));
+            Ok(())
+        }
+        undone => undone,
+    }
 }
 
 /// As [`detach`] of the attachment that `known` tells of, with its device's lock held by the caller. Past every error; the

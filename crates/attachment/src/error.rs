@@ -64,6 +64,9 @@ pub enum Error {
         /// Why.
         source: netlink::Error,
     },
+    /// A rate that the driver sets only while the PF has a carrier.
+    #[error("{0}; PF has no carrier, and some drivers set no rate without: it is put back when there is one")]
+    NoCarrier(#[source] Box<Self>),
     /// A PF's driver does not keep the VLANs that a VF may use.
     #[error(transparent)]
     Trunk(#[from] TrunkError),
@@ -295,6 +298,16 @@ impl Error {
     pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::NotBack { source, .. } | Self::Device { source, .. } => source.is_final(),
+            _ => false,
+        }
+    }
+
+    /// True where nothing is left but what has to wait, for as long as it likes, and neither the pod's link nor its namespace
+    /// is in it.
+    pub(crate) fn is_put_off(&self) -> bool {
+        match self {
+            Self::NoCarrier(_) => true,
+            Self::Several(errors) => errors.iter().all(Self::is_put_off),
             _ => false,
         }
     }

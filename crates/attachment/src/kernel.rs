@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex};
 
 use netlink::{MacAddr, Netlink, Netns};
-use testkit::netlink::Recorded;
+use nix::errno::Errno;
 use testkit::netlink::link::{Link, Vf};
+use testkit::netlink::{Message, Recorded};
 use testkit::sysfs::Tree;
 
 use crate::host::Host;
@@ -15,6 +16,8 @@ pub(crate) const VF: &str = "0000:3b:02.0";
 const PF_INDEX: u32 = 2;
 pub(crate) const VF_INDEX: u32 = 5;
 const RTM_SETLINK: u16 = 19;
+const IFLA_VF_MAC: u16 = 1;
+const IFLA_VF_RATE: u16 = 6;
 
 /// What the kernel holds, and what the PF was told.
 #[derive(Debug, Default)]
@@ -31,6 +34,10 @@ pub(crate) struct Held {
     pub(crate) coming: Option<[u8; 6]>,
     /// How much may be set through the PF before whoever sets it is taken for dead.
     pub(crate) dies_after: Option<usize>,
+    /// Sets no rate, as igb and ixgbe while their PF has no carrier.
+    pub(crate) no_rate: bool,
+    /// The PF has a carrier.
+    pub(crate) carrier: bool,
 }
 
 pub(crate) type Shared = Arc<Mutex<Held>>;
@@ -38,10 +45,35 @@ pub(crate) type Shared = Arc<Mutex<Held>>;
 /// The VF has VLAN 100, which an undo finds to be put back as often as it looks.
 pub(crate) fn host(tree: &Tree, held: &Shared) -> Host {
     let held = Arc::clone(held);
-    let netlink = Netlink::over(Box::new(Recorded::new(move |kind, request| {
-        let mut held = held.lock().ok()?;
-        let at_pf =
-            request.get(4..8)? == PF_INDEX.to_ne_bytes() || request.windows(6).any(|it| it == b"ens1f0");
+    let netlink = Netlink::over(Box::new(Recorded::refusing(move |kind, request| {
+        let mut held = held.lock().map_err(|_| Errno::ENODEV as i32)?;
+        if held.refuses(kind, request) {
+            return Err(Errno::EINVAL as i32);
+        }
+        held.answer(kind, request).ok_or(Errno::ENODEV as i32)
+    })));
+    Host { sysfs: pci::Sysfs::new(tree.sys()), netns: Netns::current().unwrap(), netlink }
+}
+
+/// What of the VF is set through the PF: two more headers are on the way, the list's and the VF's.
+fn attribute(request: &[u8]) -> Option<u16> {
+    Some(u16::from_ne_bytes(*request.get(26..28)?.first_chunk()?))
+}
+
+fn is_at_pf(request: &[u8]) -> bool {
+    request.get(4..8) == Some(&PF_INDEX.to_ne_bytes()) || request.windows(6).any(|it| it == b"ens1f0")
+}
+
+impl Held {
+    /// Whether the PF's driver refuses what is set.
+    fn refuses(&self, kind: u16, request: &[u8]) -> bool {
+        let at_pf = kind == RTM_SETLINK && is_at_pf(request);
+        at_pf && attribute(request) == Some(IFLA_VF_RATE) && self.no_rate
+    }
+
+    fn answer(&mut self, kind: u16, request: &[u8]) -> Option<Vec<Message>> {
+        let held = self;
+        let at_pf = is_at_pf(request);
         let mac = |at: usize| request.get(at..at + 6)?.first_chunk::<6>().copied();
         if kind != RTM_SETLINK {
             if !at_pf && held.coming.is_some() {
@@ -54,6 +86,7 @@ pub(crate) fn host(tree: &Tree, held: &Shared) -> Host {
             let (spoofchk, trust) = (Some(true), Some(false));
             let vf = Vf { mac: shown, vlan: (100, 0), rate: (0, 0), spoofchk, trust, guids: false };
             let pf = Link::new(PF_INDEX, "ens1f0", [2, 0, 0, 0, 0, 0], PF).with_vfs(&[vf]);
+            let pf = if held.carrier { pf.running() } else { pf };
             let link = if at_pf { pf } else { Link::new(VF_INDEX, "eth5", held.own, VF) };
             return Some(vec![link.message(at_pf)]);
         }
@@ -68,18 +101,16 @@ pub(crate) fn host(tree: &Tree, held: &Shared) -> Host {
             }
             return allowed.then(Vec::new);
         }
-        // Two more headers on the way: the list's and the VF's.
-        let attribute = u16::from_ne_bytes(*request.get(26..28)?.first_chunk()?);
+        let attribute = attribute(request)?;
         if held.dies_after.is_some_and(|most| held.told.len() >= most) {
             return None;
         }
         held.told.push(attribute);
-        if attribute == 1 {
+        if attribute == IFLA_VF_MAC {
             held.admin = mac(32)?;
         }
         Some(Vec::new())
-    })));
-    Host { sysfs: pci::Sysfs::new(tree.sys()), netns: Netns::current().unwrap(), netlink }
+    }
 }
 
 /// A node whose VF is under a userspace driver.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use netlink::{IfName, Link, LinkChange, Vf, VfAttribute};
+use nix::errno::Errno;
 
 use crate::driver;
 use crate::error::Error;
@@ -173,7 +174,15 @@ fn restore_vf(host: &mut Host, pf: Pf, before: &VfAttribute, port: &mut Port) ->
     match host.netlink.set_vf(link.index, pf.vf, before) {
         // A driver that lacks the attribute never took the new value either.
         Err(error) if error.is_unsupported() => Ok(()),
-        set => set.map_err(Error::vf(&link, pf.vf, before)),
+        Err(error) => {
+            // `igb_ndo_set_vf_bw` and `ixgbe_ndo_set_vf_bw` of Linux 6.12.
+            let waits = matches!(before, VfAttribute::Rate { .. })
+                && !link.running
+                && error.errno() == Some(Errno::EINVAL as i32);
+            let error = Error::vf(&link, pf.vf, before)(error);
+            Err(if waits { Error::NoCarrier(error.into()) } else { error })
+        }
+        Ok(()) => Ok(()),
     }
 }
 

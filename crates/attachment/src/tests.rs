@@ -5,15 +5,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
 
 use cni::{NetConf, Request, Version};
+use netlink::VfAttribute;
 use serde_json::{Value, json};
 use testkit::sysfs::Tree;
 
 use crate::host::Host;
 use crate::kernel::{self, Shared, VF};
-use crate::record::Owner;
+use crate::record::{Owner, Undo};
 use crate::{Paths, Store, detach, gc, recover};
 
 const VLAN: u16 = 12;
+const SPOOFCHK: u16 = 4;
+const RATE: u16 = 6;
+const TRUST: u16 = 9;
 
 struct Node {
     tree: Tree,
@@ -115,6 +119,54 @@ fn a_record_of_ours_without_a_claim_was_never_obeyed() {
     node.undo().unwrap();
     assert_eq!(node.told(), [0; 0]);
     assert!(node.is_forgotten());
+}
+
+/// igb and ixgbe set no rate while their PF has no carrier, and a node with a dead uplink is drained for that.
+#[test]
+fn a_rate_that_waits_for_the_pfs_carrier_keeps_the_device_and_no_pod() {
+    let mut node = Node::new(kernel::node());
+    node.attached(&[], &json!({}));
+    let mut record = node.store.load(&owner()).unwrap().unwrap();
+    record.undo = vec![
+        Undo::Vf(VfAttribute::Trust(true)),
+        Undo::Vf(VfAttribute::Rate { min: 0, max: 9 }),
+        Undo::Vf(VfAttribute::Spoofchk(false)),
+    ];
+    record.sandbox =
+        crate::Sandbox { path: "/run/netns/gone".into(), ..crate::Sandbox::of(&node.host.netns) };
+    node.store.save(&record, &serde_json::Map::new()).unwrap();
+    node.store.set_claim(&record).unwrap();
+    node.held.lock().unwrap().no_rate = true;
+    detach::forgive(&record, node.undo()).unwrap();
+    assert_eq!(node.told(), [SPOOFCHK, TRUST]);
+    assert!(node.store.claim(VF).unwrap().is_some() && node.store.load(&owner()).unwrap().is_some());
+    // No pod gets it like that.
+    let add = node.request("c2", "n");
+    let error = recover::free(&add, &node.store, &mut node.host, VF).unwrap_err().to_string();
+    assert!(
+        error.contains("max_tx_rate to 9 Mbps: invalid argument (vf 0 of PF ens1f0); PF has no carrier"),
+        "{error}"
+    );
+    node.held.lock().unwrap().no_rate = false;
+    recover::free(&add, &node.store, &mut node.host, VF).unwrap();
+    assert!(node.told().contains(&RATE) && node.is_forgotten());
+}
+
+/// With a carrier it would be refused tomorrow, too, and somebody has to see to it.
+#[test]
+fn a_rate_that_is_refused_with_a_carrier_is_an_error() {
+    let mut node = Node::new(kernel::node());
+    node.attached(&[], &json!({}));
+    let mut record = node.store.load(&owner()).unwrap().unwrap();
+    record.undo = vec![Undo::Vf(VfAttribute::Rate { min: 0, max: 9 })];
+    record.sandbox = crate::Sandbox::of(&node.host.netns);
+    node.store.save(&record, &serde_json::Map::new()).unwrap();
+    node.store.set_claim(&record).unwrap();
+    {
+        let mut held = node.held.lock().unwrap();
+        (held.no_rate, held.carrier) = (true, true);
+    }
+    detach::forgive(&record, node.undo()).unwrap_err();
 }
 
 /// Its VF may be another's by then, or an administrator's.

@@ -24,8 +24,8 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
-/// What is answered to a request of this `nlmsg_type`, flags and payload; `None` is `ENODEV`.
-type Answer = dyn FnMut(u16, &[u8]) -> Option<Vec<Message>> + Send;
+/// What is answered to a request of this `nlmsg_type` and payload, or the error number.
+type Answer = dyn FnMut(u16, &[u8]) -> Result<Vec<Message>, i32> + Send;
 
 /// A kernel that answers from a recording.
 pub struct Recorded {
@@ -36,7 +36,12 @@ pub struct Recorded {
 impl Recorded {
     /// Answers each request with what `answer` makes of its `nlmsg_type` and payload; `None` is answered with `ENODEV`. The
     /// acknowledgement, or the end of a list, is added.
-    pub fn new(answer: impl FnMut(u16, &[u8]) -> Option<Vec<Message>> + Send + 'static) -> Self {
+    pub fn new(mut answer: impl FnMut(u16, &[u8]) -> Option<Vec<Message>> + Send + 'static) -> Self {
+        Self::refusing(move |kind, request| answer(kind, request).ok_or(libc::ENODEV))
+    }
+
+    /// The same, with error numbers of the recording's own.
+    pub fn refusing(answer: impl FnMut(u16, &[u8]) -> Result<Vec<Message>, i32> + Send + 'static) -> Self {
         Self { answer: Box::new(answer), datagrams: VecDeque::new() }
     }
 }
@@ -49,7 +54,7 @@ impl Transport for Recorded {
             *request.get(8..12).and_then(|bytes| bytes.first_chunk()).ok_or(io::ErrorKind::InvalidInput)?;
         let is_list = flags & NLM_F_DUMP == NLM_F_DUMP;
         let answer = (self.answer)(kind, &request[HEADER_LEN..]);
-        let errno = if answer.is_some() { 0 } else { -libc::ENODEV };
+        let errno = answer.as_ref().err().map_or(0, |errno| -errno);
         for message in answer.unwrap_or_default() {
             let flags = if is_list { NLM_F_MULTI } else { 0 };
             self.datagrams.push_back(datagram(message.kind, flags, sequence, &message.payload));

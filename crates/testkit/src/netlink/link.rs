@@ -7,6 +7,8 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const RTEXT_FILTER_VF: u8 = 1;
 const HEADER_LEN: usize = 16;
+const IFF_UP: u32 = 1;
+const IFF_RUNNING: u32 = 0x40;
 
 /// A kernel that has these links and nothing else; a request for another link, or for no link, is answered with `ENODEV`.
 pub fn node(links: Vec<Link>) -> Recorded {
@@ -45,6 +47,7 @@ impl<'a> Asked<'a> {
 pub struct Link {
     index: u32,
     name: String,
+    flags: u32,
     /// Before the VFs: name, MTU, address.
     first: Vec<u8>,
     /// The VFs, where they were asked for.
@@ -78,7 +81,14 @@ impl Link {
         first.extend(attribute(1, &mac));
         let mut last = attribute(56, &text(parent));
         last.extend(attribute(57, &text("pci")));
-        Self { index, name: name.to_owned(), first, vfs: Vec::new(), last }
+        Self { index, name: name.to_owned(), flags: 0, first, vfs: Vec::new(), last }
+    }
+
+    /// The same, up and with a carrier.
+    #[must_use]
+    pub fn running(mut self) -> Self {
+        self.flags = IFF_UP | IFF_RUNNING;
+        self
     }
 
     /// The same, being a PF with these VFs.
@@ -102,10 +112,11 @@ impl Link {
     /// The message; the VFs are in it where the request asked for them, as by `RTEXT_FILTER_VF`.
     pub fn message(&self, with_vfs: bool) -> Message {
         let mut payload = vec![0, 0];
-        // ARPHRD_ETHER, the index, no flags, nothing changed.
+        // ARPHRD_ETHER, the index, the flags, nothing changed.
         payload.extend(1_u16.to_ne_bytes());
         payload.extend(self.index.to_ne_bytes());
-        payload.extend([0; 8]);
+        payload.extend(self.flags.to_ne_bytes());
+        payload.extend([0; 4]);
         payload.extend(&self.first);
         if with_vfs {
             payload.extend(&self.vfs);
