@@ -36,6 +36,8 @@ pub(crate) struct Held {
     pub(crate) dies_after: Option<usize>,
     /// Sets no rate, as igb and ixgbe while their PF has no carrier.
     pub(crate) no_rate: bool,
+    /// Refuses all zero for a VF's MAC, as be2net and qede.
+    pub(crate) no_zero: bool,
     /// The PF has a carrier.
     pub(crate) carrier: bool,
 }
@@ -67,8 +69,9 @@ fn is_at_pf(request: &[u8]) -> bool {
 impl Held {
     /// Whether the PF's driver refuses what is set.
     fn refuses(&self, kind: u16, request: &[u8]) -> bool {
-        let at_pf = kind == RTM_SETLINK && is_at_pf(request);
-        at_pf && attribute(request) == Some(IFLA_VF_RATE) && self.no_rate
+        let is_set = |wanted| kind == RTM_SETLINK && is_at_pf(request) && attribute(request) == Some(wanted);
+        is_set(IFLA_VF_RATE) && self.no_rate
+            || is_set(IFLA_VF_MAC) && self.no_zero && request.get(32..38) == Some(&[0; 6])
     }
 
     fn answer(&mut self, kind: u16, request: &[u8]) -> Option<Vec<Message>> {

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use netlink::{Group, Link, LinkChange, MacAddr, VfAttribute, Watch};
+use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::host::Host;
@@ -44,7 +45,7 @@ pub(crate) fn set(
     if let Some(pf) = pf {
         let pf_link = host.pf_link(pf.address)?;
         if let Some((link, Stay::Kept)) = link.filter(|_| refused) {
-            at_pf(host, &pf_link, pf.vf, MacAddr::zero())?;
+            release(host, &pf_link, pf.vf, mac)?;
             set_own(host, link, mac)?.map_or(Ok(()), Err)?;
         }
         at_pf(host, &pf_link, pf.vf, mac.clone())?;
@@ -54,13 +55,14 @@ pub(crate) fn set(
 
 /// Puts both addresses back; `link` is where the VF's own link is on the host. `note` is called before a hold is taken off of
 /// which nobody knew yet, so that it is made again also where this is killed on the way: the PF may read the same without it.
+/// Returns what an operator should know: that the driver cannot be told to hold nothing.
 pub(crate) fn restore(
     host: &mut Host,
     pf: Option<Pf>,
     link: Option<&Link>,
     before: &MacBefore,
     note: impl FnOnce() -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<Option<Error>, Error> {
     // One that never left its bond shows the bond's, and is right so.
     let own = link.zip(before.effective.as_ref()).filter(|(link, mac)| link.own_mac() != Some(*mac));
     let mut refused = None;
@@ -68,7 +70,7 @@ pub(crate) fn restore(
         refused = set_own(host, link, mac)?;
     }
     let (Some(pf), Some(admin)) = (pf, before.admin.as_ref()) else {
-        return refused.map_or(Ok(()), Err);
+        return refused.map_or(Ok(None), Err);
     };
     let pf_link = host.pf_link(pf.address)?;
     let released = refused.is_some();
@@ -78,7 +80,7 @@ pub(crate) fn restore(
         if before.locked.is_none() {
             errors.extend(note().err());
         }
-        at_pf(host, &pf_link, pf.vf, MacAddr::zero())?;
+        release(host, &pf_link, pf.vf, mac)?;
         refused = set_own(host, link, mac)?;
     }
     if let Some((link, mac)) = own.filter(|_| refused.is_none()) {
@@ -90,11 +92,33 @@ pub(crate) fn restore(
     // hold was taken off, it is set again although it reads the same.
     // Where nobody noted whose it was (the Go plugin does not), a hold that was in the way is taken for an administrator's.
     let hold_again = before.locked.unwrap_or(released) && !admin.is_zero();
+    let mut notice = None;
     if held != *admin || hold_again {
-        errors.extend(at_pf(host, &pf_link, pf.vf, admin.clone()).err());
+        match at_pf(host, &pf_link, pf.vf, admin.clone()) {
+            Err(error) if admin.is_zero() && is_refused_value(&error) => {
+                notice = Some(error);
+                // At least not what the pod had.
+                let own = before.effective.as_ref().filter(|own| held != **own);
+                errors.extend(own.and_then(|own| at_pf(host, &pf_link, pf.vf, own.clone()).err()));
+            }
+            put => errors.extend(put.err()),
+        }
     }
     errors.extend(refused);
-    Error::all(errors).map_or(Ok(()), Err)
+    Error::all(errors).map_or(Ok(notice), Err)
+}
+
+/// Takes the PF's hold off, so that the VF may have `next`. A driver that knows no such thing as none (`be_set_vf_mac` and
+/// `qede_set_vf_mac` of Linux 6.12 take only a valid address) is given that one to hold.
+fn release(host: &mut Host, pf: &Link, vf: u32, next: &MacAddr) -> Result<(), Error> {
+    match at_pf(host, pf, vf, MacAddr::zero()) {
+        Err(error) if is_refused_value(&error) => at_pf(host, pf, vf, next.clone()),
+        released => released,
+    }
+}
+
+fn is_refused_value(error: &Error) -> bool {
+    matches!(error, Error::Vf { source, .. } if source.errno() == Some(Errno::EINVAL as i32))
 }
 
 fn at_pf(host: &mut Host, pf: &Link, vf: u32, mac: MacAddr) -> Result<(), Error> {

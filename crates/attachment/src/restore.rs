@@ -102,9 +102,10 @@ pub(crate) fn restore_within(
             }
             Undo::Mac(before) => {
                 port = None;
-                mac::restore(host, record.pf, home.as_ref(), before, || {
+                let told = mac::restore(host, record.pf, home.as_ref(), before, || {
                     store.map_or(Ok(()), |store| store.amend(&record.with_hold()))
-                })
+                });
+                told.map(|notice| restored.notices.extend(notice))
             }
             Undo::Network(saved) => {
                 let lost = home.as_ref().map(|link| host.netlink.restore_network(link.index, saved));

@@ -136,3 +136,39 @@ fn a_port_that_never_left_its_bond_keeps_the_bonds() {
     restore(&mut host, None, Some(&link), &before, || Ok(())).unwrap();
     assert_eq!(now(&shared), (PODS, [0; 6]));
 }
+
+#[test]
+fn a_driver_that_refuses_all_zero_is_given_the_address_itself() {
+    let shared = held(ADMIN, ADMIN);
+    shared.lock().unwrap().no_zero = true;
+    let tree = kernel::node();
+    let mut host = kernel::host(&tree, &shared);
+    let link = host.netlink.link_by_index(VF_INDEX).unwrap();
+    set(&mut host, Some(pf()), Some((&link, Stay::Kept)), &address(PODS), |_| Ok(())).unwrap();
+    assert_eq!(now(&shared), (PODS, PODS));
+    let link = host.netlink.link_by_index(VF_INDEX).unwrap();
+    let before =
+        MacBefore { admin: Some(address(ADMIN)), effective: Some(address(ADMIN)), locked: Some(true) };
+    assert!(restore(&mut host, Some(pf()), Some(&link), &before, || Ok(())).unwrap().is_none());
+    assert_eq!(now(&shared), (ADMIN, ADMIN));
+}
+
+/// A DEL that fails for that would fail for ever.
+#[test]
+fn that_such_a_driver_held_nothing_before_is_told_and_no_error() {
+    for (own, link, wanted) in [(Some(ADMIN), true, (ADMIN, ADMIN)), (None, false, (PODS, PODS))] {
+        let shared = held(PODS, PODS);
+        shared.lock().unwrap().no_zero = true;
+        let tree = kernel::node();
+        let mut host = kernel::host(&tree, &shared);
+        let link = link.then(|| host.netlink.link_by_index(VF_INDEX).unwrap());
+        let before =
+            MacBefore { admin: Some(MacAddr::zero()), effective: own.map(address), locked: Some(false) };
+        let told = restore(&mut host, Some(pf()), link.as_ref(), &before, || Ok(())).unwrap().unwrap();
+        assert_eq!(
+            told.to_string(),
+            "failed to set MAC address to 00:00:00:00:00:00: invalid argument (vf 0 of PF ens1f0)"
+        );
+        assert_eq!(now(&shared), wanted);
+    }
+}
