@@ -131,6 +131,10 @@ pub(crate) fn restore_within(
             done => restored.errors.extend(done.err()),
         }
     }
+    // What is left for the next restore is left on a link that it must know.
+    if let Some(link) = home.filter(|_| restored.errors.is_empty()) {
+        returning::reset_alias(host, record, &link, &mut restored);
+    }
     restored
 }
 

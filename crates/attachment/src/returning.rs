@@ -87,6 +87,20 @@ pub(crate) fn on_host(host: &mut Host, record: &Record, before: &LinkBefore) -> 
     Way { record, before }.on_host(host)
 }
 
+/// The alias that a link had, where it kept ours until all else was put back.
+pub(crate) fn reset_alias(host: &mut Host, record: &Record, link: &Link, restored: &mut Restored) {
+    let before = record.undo.iter().find_map(|undo| match undo {
+        Undo::Link(before) => before.alias.as_deref(),
+        _ => None,
+    });
+    let Some(alias) = before.filter(|alias| link.alias != *alias) else { return };
+    let change = LinkChange { alias: Some(alias), ..LinkChange::default() };
+    if let Err(source) = host.netlink.change_link(link.index, "put link back", &change) {
+        let (device, what) = (record.device.clone(), format!("alias {alias:?}"));
+        restored.not_back(Error::NotBack { device, what, source });
+    }
+}
+
 /// Whether a link dies with its namespace. Hardware comes back in the kernel's own time, and with it the two kinds that are
 /// hardware all the same (`netns_refund`).
 pub(crate) fn is_virtual(before: &LinkBefore) -> bool {
@@ -171,9 +185,11 @@ impl Way<'_> {
             let of_device = found(&|link| link.parent == before.parent);
             return if of_device.len() < 2 { self.only(of_device) } else { self.port(host, of_device) };
         }
-        // One that never left has its index, one that is back already its address; another that took the name has neither.
+        // One that never left has its index, one that is back already its address, or until then our alias; another that took the
+        // name has none of these.
+        let aliased = |link: &Link| link.alias == before.name.as_str();
         let by_name = found(&|link| {
-            let same = link.index == before.index || same_mac(link);
+            let same = link.index == before.index || same_mac(link) || aliased(link);
             link.name == before.name.as_str() && link.kind == before.kind && same
         });
         if !by_name.is_empty() {
@@ -181,9 +197,7 @@ impl Way<'_> {
         }
         // Back under another name: the pod's, with our alias, or one of the way home.
         self.only(found(&|link| {
-            let ours = link.alias == before.name.as_str()
-                || link.name.starts_with(PASSING)
-                || link.name.starts_with("dev");
+            let ours = aliased(link) || link.name.starts_with(PASSING) || link.name.starts_with("dev");
             same_mac(link) && link.kind == before.kind && ours
         }))
     }
@@ -365,11 +379,21 @@ impl Way<'_> {
     fn change(&self, link: &Link) -> LinkChange<'_> {
         LinkChange {
             mtu: self.before.mtu.filter(|mtu| link.mtu != *mtu),
-            alias: self.before.alias.as_deref().filter(|alias| link.alias != *alias),
+            alias: self.alias(link).filter(|alias| link.alias != *alias),
             allmulti: self.before.allmulti.filter(|allmulti| link.allmulti != *allmulti),
             addr_gen_mode: self.before.addr_gen_mode.filter(|mode| link.addr_gen_mode != Some(*mode)),
             ..LinkChange::default()
         }
+    }
+
+    /// The alias for the way home. A link that is known by no device, and does not have its address yet, may come to another
+    /// index: until all is put back ours is what tells it from another of its name.
+    fn alias(&self, link: &Link) -> Option<&str> {
+        let before = self.before;
+        let is_known = self.record.function.is_some()
+            || before.parent.is_some()
+            || before.mac.is_some() && link.own_mac() == before.mac.as_ref();
+        if is_known { before.alias.as_deref() } else { Some(before.name.as_str()) }
     }
 
     /// Whether the link may come home with an alternative name: it had it there, or nobody noted which it had. Not with its

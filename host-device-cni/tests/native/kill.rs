@@ -118,13 +118,22 @@ fn an_add_or_del_killed_anywhere_is_undone_by_gc() {
 /// The pod has a link of the index that the moved one would have kept, so that the record is amended after the move.
 #[test]
 fn an_add_that_amends_its_record_is_undone() {
-    let node = || {
-        let node = connected();
-        let index = node.host.link("nic0").unwrap()["ifindex"].to_string();
-        node.pod.ip(&["link", "add", "mine", "index", &index, "type", "veth", "peer", "name", "other"]);
-        node
-    };
-    Sweep { node, ..sweep("ADD") }.run_with_del();
+    Sweep { node: with_its_index_taken, ..sweep("ADD") }.run_with_del();
+}
+
+fn with_its_index_taken() -> Node {
+    let node = connected();
+    let index = node.host.link("nic0").unwrap()["ifindex"].to_string();
+    node.pod.ip(&["link", "add", "mine", "index", &index, "type", "veth", "peer", "name", "other"]);
+    node
+}
+
+/// It comes home with the pod's index and address, and only its alias tells that it is the one.
+#[test]
+fn a_del_of_a_link_that_has_neither_its_index_nor_its_address_is_finished() {
+    let between =
+        |node: &mut Node| drop(node.pod.ip(&["link", "set", "net1", "address", "02:00:00:00:00:99"]));
+    Sweep { node: with_its_index_taken, between, ..sweep("DEL") }.run_with_del();
 }
 
 /// Killed in the midst of its own rollback.
