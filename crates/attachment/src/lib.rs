@@ -44,7 +44,7 @@ pub use paths::Paths;
 pub use record::{LinkBefore, MacBefore, Owner, Pf, Pod, Record, Sandbox, Undo, Unknown};
 pub use recover::{free, is_held};
 pub use restore::holds;
-pub use returning::in_pod;
+pub use returning::{CLEANUP, in_pod};
 pub use step::{Stage, Step};
 pub use store::{Claim, Lock, Store};
 pub use trunk::{TrunkError, VlanSet, has_trunk, trunk_before};

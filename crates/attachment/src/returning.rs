@@ -15,7 +15,7 @@ use crate::sysctl;
 
 /// How long the kernel may take to give a dead namespace's links back (`cleanup_net` of its `net_namespace.c`), which it
 /// does in a worker and with many namespaces at a time.
-const CLEANUP: Duration = Duration::from_secs(10);
+pub const CLEANUP: Duration = Duration::from_secs(10);
 
 /// The name that the kernel itself gives where a link's own is taken.
 const ANY_NAME: &str = "dev%d";

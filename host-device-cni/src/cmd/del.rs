@@ -6,8 +6,9 @@ use std::path::Path;
 
 use attachment::{Host, LinkBefore, Owner, Paths, Record, Sandbox, Store, Undo};
 use cni::Request;
-use netlink::{IfName, Link, Netns};
-use pci::{PciAddress, Sysfs};
+use cni::log::{self, Level};
+use netlink::{Group, IfName, Link, Netns, Watch};
+use pci::{Function, PciAddress, Sysfs};
 
 use crate::conf::{Conf, DeviceKey};
 use crate::error::Error;
@@ -25,37 +26,87 @@ pub(super) fn del(paths: &Paths, store: &Store, request: &Request) -> Result<(),
     // Addresses first: a DHCP client releases its lease through the link.
     let detached = attachment::detach(request, store, paths).map_err(Error::from);
     let back = in_pod.and_then(|in_pod| match in_pod {
-        Some(record) => Ok(attachment::bring_back(&mut Host::open(paths)?, &record)?),
+        Some(record) => Ok(attachment::bring_back(&mut Host::open(paths)?, &record).map(|()| true)?),
         None => come_home(paths, store, request, &owner),
     });
-    // A device that is not back stays claimed, for the next DEL.
-    let dropped = if back.is_ok() { store.drop_claims_of(&owner).map_err(Error::from) } else { Ok(()) };
-    Error::all([detached, back, dropped].into_iter().filter_map(Result::err).collect()).map_or(Ok(()), Err)
+    // A device that is not back stays claimed, so that nobody takes it for clean.
+    let dropped =
+        if matches!(back, Ok(true)) { store.drop_claims_of(&owner).map_err(Error::from) } else { Ok(()) };
+    Error::all([detached, back.map(drop), dropped].into_iter().filter_map(Result::err).collect())
+        .map_or(Ok(()), Err)
 }
 
-/// The kernel gives a dead pod's link back under the pod's name. It is this pod's where the alias or the device is what this owner
-/// has claimed, and no other link has its name.
-fn come_home(paths: &Paths, store: &Store, request: &Request, owner: &Owner) -> Result<(), Error> {
+/// What of a claimed device is on the host.
+enum Found {
+    /// Its link as it was, or the device has none any more.
+    Settled,
+    /// The kernel gives a dead pod's link back under the pod's name.
+    Back(Link),
+    /// A link that may be on its way home, or has an alias that somebody gave it.
+    Unclear,
+}
+
+/// Puts the devices right that this owner has claimed. `false` where one is not: a DEL that fails for ever would keep the pod, so
+/// that is told.
+fn come_home(paths: &Paths, store: &Store, request: &Request, owner: &Owner) -> Result<bool, Error> {
     let claims = store.claims_of(owner)?;
     if claims.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let mut host = Host::open(paths)?;
-    let links = host.netlink.links().map_err(attachment::Error::from)?;
-    let is_taken = |name: &str| links.iter().any(|link| link.name == name);
-    let Some(link) = links.iter().find(|link| link.name == request.ifname) else { return Ok(()) };
-    let function = host.sysfs.function_of(&link.name);
-    let is_claimed = claims.iter().any(|device| {
-        *device == link.alias
-            || Some(device) == link.parent.as_ref()
-            || function.is_some_and(|function| *device == function.to_string())
-    });
-    if !is_claimed || is_taken(&link.alias) {
-        return Ok(());
+    let watch = Watch::open(&[Group::Link]).map_err(attachment::Error::from)?;
+    let mut all = true;
+    for device in claims {
+        let found = watch.until(attachment::CLEANUP, || look(&mut host, &device, owner))?;
+        let is_home = match found {
+            Some(Found::Settled) => true,
+            Some(Found::Back(link)) => {
+                let function = host.sysfs.function_of(&link.name);
+                let port = host.port_of(function, &link.name);
+                let record = made_up(request, owner, &link, Sandbox::unknown(None), function, port)?;
+                record.map(|record| attachment::bring_back(&mut host, &record)).transpose()?.is_some()
+            }
+            Some(Found::Unclear) | None => false,
+        };
+        if !is_home {
+            let why = "its record cannot be read, and its link is not on the host under the name that it had: it stays claimed; \
+                       put it right, then remove its claim";
+            log::line(Level::Warning, format_args!("{device}: {why}"));
+        }
+        all &= is_home;
     }
-    let port = host.port_of(function, &link.name);
-    let record = made_up(request, owner, link, Sandbox::unknown(None), function, port)?;
-    record.map_or(Ok(()), |record| Ok(attachment::bring_back(&mut host, &record)?))
+    Ok(all)
+}
+
+/// `None` while no link of the device is on the host, and one may come.
+fn look(host: &mut Host, device: &str, owner: &Owner) -> Result<Option<Found>, attachment::Error> {
+    let address = device.parse::<PciAddress>().ok();
+    if let Some(address) = address {
+        match host.sysfs.function(address) {
+            Ok(function) if is_in_kernel(&function) => {}
+            Ok(_) | Err(pci::Error::Missing { .. }) => return Ok(Some(Found::Settled)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let of_function = address.map(|address| host.sysfs.netdevs(address)).unwrap_or_default();
+    let links = host.netlink.links()?;
+    let is_its = |link: &&Link| {
+        of_function.contains(&link.name)
+            || link.name == device
+            || link.alias == device
+            || link.parent.as_deref() == Some(device)
+    };
+    let its: Vec<&Link> = links.iter().filter(is_its).collect();
+    let has_another_name = |link: &&&Link| link.alias != link.name && link.alias.parse::<IfName>().is_ok();
+    let back = its.iter().filter(has_another_name).find(|link| link.name == owner.ifname.as_str());
+    Ok(match back {
+        Some(link) if links.iter().any(|other| other.name == link.alias) => Some(Found::Unclear),
+        Some(link) => Some(Found::Back((*link).clone())),
+        None if its.is_empty() => None,
+        None if its.iter().any(|link| link.name == device) => Some(Found::Settled),
+        None if its.iter().any(|link| has_another_name(&link)) => Some(Found::Unclear),
+        None => Some(Found::Settled),
+    })
 }
 
 /// What a record would say of a link that was moved: its alias is its name on the host.
@@ -130,13 +181,16 @@ fn is_named_by(link: &Link, key: &DeviceKey) -> bool {
 /// Whether a device is on this node, with a kernel driver, and has no network device on the host.
 fn is_away(sysfs: &Sysfs, place: &Path) -> bool {
     let is_free_of_links = |address| {
-        let function = sysfs.function(address);
-        let in_kernel =
-            function.is_ok_and(|function| function.driver.is_some() && !function.is_userspace_bound());
         // Those of its virtio device included.
-        in_kernel && sysfs.netdevs(address).is_empty()
+        sysfs.function(address).is_ok_and(|function| is_in_kernel(&function))
+            && sysfs.netdevs(address).is_empty()
     };
     place.is_dir() && netdevs(place).is_empty() && function_at(place).is_none_or(is_free_of_links)
+}
+
+/// Whether a function has a driver that makes a network device of it.
+fn is_in_kernel(function: &Function) -> bool {
+    function.driver.is_some() && !function.is_userspace_bound()
 }
 
 /// The PCI function whose directory it is; none where it is one on another bus.

@@ -172,6 +172,37 @@ fn a_torn_records_link_that_came_home_by_itself_has_its_name_again() {
     assert_eq!(claims(&node), ["eth7"]);
 }
 
+/// Its name is another's meanwhile, or the pod gave it one of its own: nobody may take it for clean.
+#[test]
+fn a_torn_records_link_that_cannot_have_its_name_again_stays_claimed() {
+    for (name, taken) in [("net1", true), ("mine", false)] {
+        let mut node = Node::new();
+        let _lock = torn(&node);
+        node.pod.ip(&["link", "set", "net1", "down"]);
+        node.pod.ip(&["link", "set", "net1", "name", name, "netns", node.host.name()]);
+        if taken {
+            node.host.ip(&["link", "add", "nic0", "type", "bridge"]);
+        }
+        let gone = std::mem::replace(&mut node.pod, Namespace::new("later"));
+        let path = gone.path();
+        drop(gone);
+        let del = Invocation::attachment("DEL", "c1", &path.to_string_lossy(), "net1")
+            .env("SLUICE_STATE_DIR", node.state.path().to_string_lossy())
+            .conf(&conf(&[]));
+        let deleted = del.run_in(&node.host, Path::new(BINARY));
+        deleted.success();
+        assert!(
+            deleted.stderr.contains("nic0: its record cannot be read, and its link"),
+            "{}",
+            deleted.stderr
+        );
+        assert_eq!(node.host.link(name).unwrap()["ifalias"], "nic0");
+        let mut claims = claims(&node);
+        claims.sort();
+        assert_eq!(claims, ["eth7", "nic0"], "{name}");
+    }
+}
+
 #[test]
 fn a_link_whose_alias_and_address_the_pod_changed_comes_home() {
     let node = Node::new();

@@ -96,3 +96,26 @@ fn a_lock_that_cannot_be_removed_does_not_undo_the_lease() {
     assert!(!node.state.path().join("lease-c1").exists());
     assert_eq!((node.nic(), node.records()), (nic, Vec::new()));
 }
+
+/// The kernel gives a dead namespace's links back in its own time. Here the runtime has lost the namespace, so that nobody looks
+/// there, and the test is the kernel.
+#[test]
+fn a_del_waits_for_the_link_of_a_record_that_cannot_be_read() {
+    let node = Node::new();
+    node.call("ADD", &conf(&[])).success();
+    fs::write(node.state.path().join("c1-net1"), "{").unwrap();
+    let mut del = node.invocation("DEL", &conf(&[]));
+    del.netns = None;
+    let del = start(&node, &del);
+    let aside = node.state.path().join(".c1-net1.corrupt");
+    let deadline = Instant::now() + LIMIT;
+    while !aside.exists() {
+        assert!(Instant::now() < deadline, "the record is not set aside");
+        std::thread::yield_now();
+    }
+    node.pod.ip(&["link", "set", "net1", "netns", node.host.name()]);
+    assert!(del.wait_with_output().unwrap().status.success());
+    assert!(node.host.link("net1").is_none() && node.host.link("nic0").is_some());
+    fs::remove_file(aside).unwrap();
+    assert_eq!(node.records(), [""; 0]);
+}
