@@ -24,6 +24,8 @@ pub(crate) enum Error {
     Netns(#[from] netlink::NetnsError),
     #[error(transparent)]
     IfName(#[from] netlink::ParseIfNameError),
+    #[error("{device}: it changes while it is looked for, because other pods come or go; try again")]
+    Changing { device: String },
     #[error("{}", texts(.0))]
     Several(Vec<Self>),
 }
@@ -45,6 +47,7 @@ impl Error {
     fn code(&self) -> Code {
         match self {
             Self::Conf(_) => Code::CONFIG,
+            Self::Changing { .. } => Code::TRY_AGAIN,
             Self::Attachment(error) => error.code(),
             Self::Move { source, .. } | Self::Attach(source) => source.source.code(),
             Self::Observe(_) | Self::Netns(_) => Code::INTERNAL,

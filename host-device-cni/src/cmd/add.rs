@@ -3,28 +3,25 @@
 
 use std::path::Path;
 
-use attachment::{Host, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
+use attachment::{Host, Lock, Owner, Paths, Plan, Pod, Record, Sandbox, Step, Store};
 use cni::log::{self, Level};
 use cni::{Interface, IpConfig, Outcome, Request};
 use netlink::{Netns, RouteScope};
 
-use crate::claim::claimed_as;
-use crate::conf::Conf;
+use crate::claim::{claimed_as, name_of};
+use crate::conf::{Conf, DeviceKey};
 use crate::error::Error;
 use crate::observe::{Observed, observe, refuse_default_route};
 use crate::plan::plan;
+
+/// How often a device is looked for that comes and goes meanwhile.
+const ATTEMPTS: usize = 3;
 
 pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Outcome, Error> {
     let conf = Conf::parse(request)?;
     let netns = Netns::open(request.netns.as_deref().unwrap_or(Path::new("")))?;
     let mut host = Host::open(paths)?;
-    // Without a claim's name there is no such device, which the observation then says.
-    let device = claimed_as(&mut host, store, &conf.device)?;
-    let _lock = device.as_ref().map(|device| store.lock(device)).transpose()?;
-    if let Some(device) = &device {
-        attachment::free(request, store, &mut host, device)?;
-    }
-    let observed = observe(&mut host, &conf.device)?;
+    let (observed, _lock) = take(request, store, &mut host, &conf.device)?;
     if let Some(link) = observed.link.as_ref().filter(|_| !conf.allow_default_route) {
         refuse_default_route(&mut host, link)?;
     }
@@ -37,6 +34,32 @@ pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Out
     let attached = attachment::attach(request, store, &mut host, netns, &planned);
     let name = observed.link.map(|link| link.name).unwrap_or(observed.device);
     attached.map_err(|error| Error::attach(error, &request.ifname, &name))
+}
+
+/// The device as it is under its lock, known to be free.
+fn take(
+    request: &Request,
+    store: &Store,
+    host: &mut Host,
+    key: &DeviceKey,
+) -> Result<(Observed, Option<Lock>), Error> {
+    let mut found = String::new();
+    for _ in 0..ATTEMPTS {
+        // Without a claim's name there is no such device, which the observation then says.
+        let device = claimed_as(host, store, key)?;
+        let lock = device.as_ref().map(|device| store.lock(device)).transpose()?;
+        if let Some(device) = &device {
+            attachment::free(request, store, host, device)?;
+        }
+        let mut observed = observe(host, key)?;
+        observed.device = name_of(store, &observed)?;
+        if device.as_ref() == Some(&observed.device) {
+            return Ok((observed, lock));
+        }
+        // It came home between the two looks, or under another name: another ADD may be at it under that one.
+        found = observed.device;
+    }
+    Err(Error::Changing { device: found })
 }
 
 fn make_plan(request: &Request, conf: &Conf, observed: &Observed, netns: &Netns) -> Result<Plan, Error> {

@@ -44,6 +44,29 @@ fn is_found_by_its_name_by_an_alternative_one_and_by_its_address() {
     }
 }
 
+/// Its name is taken, so that putting it back gives it another, under which somebody else may be at it.
+#[test]
+fn is_locked_under_the_name_that_it_comes_to() {
+    let mut node = Node::new();
+    let keys = conf(&[("device", Value::Null), ("hwaddr", json!("02:00:00:00:00:10"))]);
+    node.call("ADD", &keys).success();
+    let gone = pod_dies(&mut node);
+    drop(gone);
+    node.host.ip(&["link", "add", "nic0", "type", "bridge"]);
+    let lock = node.state.path().join("device/lock/dev0.lock");
+    let lock = std::fs::File::create(lock).unwrap();
+    lock.lock().unwrap();
+    let mut add = node.invocation("ADD", &keys);
+    add.container_id = Some("c2".to_owned());
+    let refused = add.clone().run_in(&node.host, Path::new(BINARY));
+    assert!(refused.error().1.contains("dev0.lock"), "{refused:?}");
+    drop(lock);
+    add.clone().run_in(&node.host, Path::new(BINARY)).success();
+    assert_eq!(node.pod.link("net1").unwrap()["ifalias"], "dev0");
+    add.command("DEL").run_in(&node.host, Path::new(BINARY)).success();
+    assert_eq!(node.records(), [""; 0]);
+}
+
 #[test]
 fn is_another_pods_while_that_lives() {
     let node = Node::new();
