@@ -66,7 +66,7 @@ pub enum TrunkError {
         driver: String,
     },
     /// The driver cuts its answer off at a page, so that what was there before could not be told.
-    #[error("{path}: more VLANs than the driver can tell in one page; use fewer, or ranges")]
+    #[error("{path}: more VLANs than the driver can tell in one page; use fewer")]
     Long {
         /// The file.
         path: PathBuf,
