@@ -151,7 +151,7 @@ fn addresses(
 }
 
 fn routes(netlink: &mut Netlink, link: &Link, promised: &Outcome) -> Result<Vec<String>, CheckError> {
-    let present = netlink.save_network(link.index)?.routes(link.index);
+    let present = netlink.routes_by(link.index)?;
     let missing = promised.routes.iter().filter(|route| {
         !present.iter().any(|found| {
             found.destination.trunc() == route.dst.trunc()

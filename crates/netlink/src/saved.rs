@@ -121,6 +121,19 @@ impl Netlink {
         })
     }
 
+    /// The routes that leave by the link, be it as one of several ways: two links with a route to the same place have one route of
+    /// two ways in IPv6. Those that come with an address are not among them.
+    pub fn routes_by(&mut self, link: u32) -> Result<Vec<Route>, Error> {
+        let mut found = Vec::new();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let mut replies = self.routes(family, Some(link))?;
+            replies.retain(|reply| Ways::of(reply, family, link) != Ways::None && !comes_again(reply, &[]));
+            let messages = replies.iter().filter_map(|reply| RouteMessage::parse(reply).ok());
+            found.extend(messages.flat_map(|message| route::read(&message, link)));
+        }
+        Ok(found)
+    }
+
     /// Gives the link back what it had; what it has already is left. Past every error, each with the address or route that it
     /// is about.
     pub fn restore_network(&mut self, link: u32, saved: &SavedNetwork) -> Vec<(String, Error)> {

@@ -137,3 +137,21 @@ fn gc_without_a_list_deletes_nothing() {
     assert_eq!(refused.error(), (7, "GC needs the list cni.dev/valid-attachments, which may be empty"));
     assert!(node.pod.link("net1").is_some());
 }
+
+/// The kernel makes one route of two IPv6 ones that lead to the same place with one metric.
+#[test]
+fn a_route_that_leaves_by_another_interface_too_is_there() {
+    let node = Node::new();
+    node.host.ip(&["-6", "address", "add", "2001:db8::10/64", "dev", "nic0", "nodad"]);
+    node.host.ip(&["-6", "route", "add", "2001:db8:1::/48", "via", "2001:db8::1", "dev", "nic0"]);
+    let keys = [("useInterfaceNetwork", json!(true))];
+    let result = node.call("ADD", &conf(&keys)).success().clone();
+    let pod = |args: &str| node.pod.ip(&args.split(' ').collect::<Vec<_>>());
+    pod("link add net2 type veth peer name peer2");
+    pod("link set net2 up");
+    pod("-6 address add 2001:db8:9::2/64 dev net2 nodad");
+    pod("-6 route append 2001:db8:1::/48 via 2001:db8:9::1 dev net2");
+    let ways = node.pod.json(&["-6", "route", "show", "2001:db8:1::/48"]);
+    assert_eq!(ways[0]["nexthops"].as_array().map(Vec::len), Some(2), "{ways}");
+    node.call("CHECK", &conf(&[keys[0].clone(), ("prevResult", result)])).success();
+}
