@@ -41,7 +41,7 @@ enum Found {
     /// Its link as it was, or the device has none any more.
     Settled,
     /// The kernel gives a dead pod's link back under the pod's name.
-    Back(Link),
+    Back(Box<Link>),
     /// A link that may be on its way home, or has an alias that somebody gave it.
     Unclear,
 }
@@ -101,7 +101,7 @@ fn look(host: &mut Host, device: &str, owner: &Owner) -> Result<Option<Found>, a
     let back = its.iter().filter(has_another_name).find(|link| link.name == owner.ifname.as_str());
     Ok(match back {
         Some(link) if links.iter().any(|other| other.name == link.alias) => Some(Found::Unclear),
-        Some(link) => Some(Found::Back((*link).clone())),
+        Some(link) => Some(Found::Back(Box::new((*link).clone()))),
         None if its.is_empty() => None,
         None if its.iter().any(|link| link.name == device) => Some(Found::Settled),
         None if its.iter().any(|link| has_another_name(&link)) => Some(Found::Unclear),
