@@ -18,6 +18,7 @@ pub(crate) use memory::reserve_hugepages;
 pub(crate) use netns::Netns;
 pub(crate) use netns::ip;
 pub(crate) use netns::ip_json;
+pub(crate) use netns::wait_namespaces_over;
 pub(crate) use pf::Pf;
 pub(crate) use watch::until;
 

@@ -1,5 +1,6 @@
 //! Network namespaces and ip(8), here and in them.
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -13,6 +14,9 @@ use super::watch;
 
 /// igbvf has no carrier until its watchdog ran, 0.3 to 3 s after `up`; more on a loaded host.
 const CARRIER: Duration = Duration::from_secs(30);
+
+/// How long the kernel may take to end namespaces.
+const CLEANUP: Duration = Duration::from_mins(1);
 
 /// Runs `ip ARGUMENTS` in the node's own namespace.
 pub(crate) fn ip(arguments: &[&str]) -> Result<()> {
@@ -30,6 +34,20 @@ fn parse(text: &str) -> Result<Value> {
         return Ok(Value::Array(Vec::new()));
     }
     serde_json::from_str(text).context("ip answered with something that is not JSON")
+}
+
+/// Waits until the kernel is done with every namespace that was deleted before. It ends them batch by batch and keeps the network's
+/// lock for most of it (`cleanup_net` of Linux 6.12's `net_namespace.c`), long after links are home. One end of a pair goes
+/// with the other's namespace before that batch is over, so that a second pair tells of the end of the batch of the first.
+pub(crate) fn wait_namespaces_over() -> Result<()> {
+    for name in ["over-0", "over-1"] {
+        let netns = Netns::create(name)?;
+        ip(&["link", "add", name, "type", "veth", "peer", "name", "other", "netns", name])?;
+        netns.delete()?;
+        let link = Path::new("/sys/class/net").join(name);
+        watch::until("the end of the namespaces", CLEANUP, || Ok((!link.exists()).then_some(())))?;
+    }
+    Ok(())
 }
 
 /// A network namespace of our own, deleted when dropped.

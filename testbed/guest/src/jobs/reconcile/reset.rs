@@ -1,7 +1,8 @@
-//! A machine that is reset with attachments on it: the state directory is on a disk, all else begins anew.
+//! A machine that is reset with attachments on it: the state directory is kept on a disk, all else begins anew.
 //! The job goes on in the next boot, where it finds what it wrote before the reset.
 
 use std::fs;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -20,17 +21,27 @@ use super::vfs;
 use crate::cluster::Cluster;
 use crate::cni::Sandbox;
 use crate::cni::same;
+use crate::host;
 use crate::jobs::Cases;
 use crate::report;
 
+/// The CNI plugins' state, and its copy on the disk that outlives a reset. That disk is the host's, and each of its files costs a
+/// call to there: nothing is to work on it whose time is taken.
+const STATE: &str = "/var/lib/cni";
+const DISK: &str = "/out/cni";
 /// On the same disk.
 const BEFORE: &str = "/out/before-the-reset.json";
+
+fn copy(from: &str, to: &str) -> Result<()> {
+    host::run(Command::new("cp").args(["--archive", "--no-target-directory", from, to]))
+}
 
 /// What was written before a reset, in the boot after it.
 pub(super) fn remembered() -> Result<Option<Value>> {
     if !fs::exists(BEFORE)? {
         return Ok(None);
     }
+    copy(DISK, STATE)?;
     Ok(Some(serde_json::from_slice(&fs::read(BEFORE)?)?))
 }
 
@@ -45,6 +56,7 @@ pub(super) fn before(free: &[&Vf]) -> Result<()> {
         pods.push(pod);
     }
     ensure!(records()? == free.len(), "{} records, wanted {}", records()?, free.len());
+    copy(STATE, DISK)?;
     fs::write(BEFORE, json!({"states": states}).to_string())?;
     sync();
     // QEMU was told to end instead.
