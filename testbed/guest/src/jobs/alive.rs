@@ -17,9 +17,9 @@ use crate::host::Function;
 use crate::host::PF0;
 use crate::host::PF1;
 use crate::host::Pf;
-use crate::host::ip;
 use crate::report;
 
+mod first;
 mod timing;
 
 use timing::From;
@@ -48,6 +48,7 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
         {"resourceName": "kernel", "selectors": {"drivers": ["igbvf"]}},
         {"resourceName": "vfio", "selectors": {"drivers": ["vfio-pci"]}},
     ]});
+    cases.run("a-pool-comes-with-its-first-device", || first::run(&config, &pf0));
     let mut cluster = Cluster::start(&config, Vec::new())?;
     cluster.until("the PF without VFs", |state| state.has(PORT, 1))?;
     let mut timings = Timings::new(&cluster);
@@ -83,7 +84,11 @@ pub(super) fn run(cases: &mut Cases) -> Result<()> {
 /// too, and the write returns a second after the last is.
 fn vfs(timings: &mut Timings<'_>, pf: &Pf) -> Result<String> {
     let (mut removals, mut at_work) = (0, 0);
-    ip(&["link", "set", &pf.name()?, "up"])?;
+    // The first of all make the pool, which is another matter: see `first`.
+    pf.create_vfs(1)?;
+    timings.before(|state| state.has(KERNEL, 1))?;
+    pf.remove_vfs()?;
+    timings.before(|state| healthy(state, KERNEL) == 0)?;
     for _ in 0..TIMES {
         for (count, more, fewer) in [(4, "0 -> 4 VFs", "4 -> 0 VFs"), (7, "0 -> 7 VFs", "7 -> 0 VFs")] {
             let make = || pf.set_attribute("sriov_numvfs", &count.to_string());

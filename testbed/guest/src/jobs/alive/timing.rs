@@ -17,7 +17,7 @@ use crate::cluster::Cluster;
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// The promise. The machine is emulated and shared, so that it is the median that must keep it.
-const PROMISE: Duration = Duration::from_secs(1);
+pub(super) const PROMISE: Duration = Duration::from_secs(1);
 
 /// From when on the time counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +126,6 @@ fn sorted(times: &[Duration]) -> Vec<Duration> {
     sorted
 }
 
-fn median(times: &[Duration]) -> Duration {
+pub(super) fn median(times: &[Duration]) -> Duration {
     sorted(times)[(times.len() - 1) / 2]
 }
