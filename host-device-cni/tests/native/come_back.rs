@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use testkit::netns::Namespace;
 
 use crate::node::{BINARY, Node, conf};
+use crate::waiting::{start, waits};
 
 /// Does by hand what the kernel does with hardware, which a veth is not: home under the pod's name, and the pod gone.
 fn pod_dies(node: &mut Node) -> Namespace {
@@ -53,15 +54,16 @@ fn is_locked_under_the_name_that_it_comes_to() {
     let gone = pod_dies(&mut node);
     drop(gone);
     node.host.ip(&["link", "add", "nic0", "type", "bridge"]);
-    let lock = node.state.path().join("device/lock/dev0.lock");
-    let lock = std::fs::File::create(lock).unwrap();
+    let path = node.state.path().join("device/lock/dev0.lock");
+    let lock = std::fs::File::create(&path).unwrap();
     lock.lock().unwrap();
     let mut add = node.invocation("ADD", &keys);
     add.container_id = Some("c2".to_owned());
-    let refused = add.clone().run_in(&node.host, Path::new(BINARY));
-    assert!(refused.error().1.contains("dev0.lock"), "{refused:?}");
-    drop(lock);
-    add.clone().run_in(&node.host, Path::new(BINARY)).success();
+    let mut waiting = start(&node, &add);
+    waits(&mut waiting, &path);
+    assert_eq!(waiting.try_wait().unwrap(), None, "it did not wait");
+    lock.unlock().unwrap();
+    assert!(waiting.wait().unwrap().success());
     assert_eq!(node.pod.link("net1").unwrap()["ifalias"], "dev0");
     add.command("DEL").run_in(&node.host, Path::new(BINARY)).success();
     assert_eq!(node.records(), [""; 0]);

@@ -13,7 +13,7 @@ use crate::node::{BINARY, Node, conf};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn start(node: &Node, invocation: &Invocation) -> Child {
+pub(crate) fn start(node: &Node, invocation: &Invocation) -> Child {
     let mut process = invocation.process("ip");
     let mut child = process.args(["netns", "exec", node.host.name(), BINARY]).spawn().unwrap();
     // A configuration fits into the pipe.
@@ -27,8 +27,8 @@ fn has_open(pid: u32, path: &Path) -> bool {
     files.filter_map(|file| fs::read_link(file.path()).ok()).any(|target| target == path)
 }
 
-/// Until the process has that file open.
-fn waits(process: &mut Child, path: &Path) {
+/// Until the process has that file open, or has ended.
+pub(crate) fn waits(process: &mut Child, path: &Path) {
     let deadline = Instant::now() + LIMIT;
     while !has_open(process.id(), path) && process.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline, "it neither waits nor ends");
