@@ -14,6 +14,9 @@ pub(crate) fn connected() -> Node {
     ip("route add 198.51.100.0/24 via 192.0.2.1 dev nic0 metric 50");
     ip("route add 203.0.113.0/24 dev nic0 table 7 src 192.0.2.10");
     ip("-6 route add 2001:db8:1::/48 via 2001:db8::1 dev nic0");
+    // Its own address comes with its carrier.
+    let has_its_own = || network(&node)["addresses"].to_string().contains("fe80::");
+    comes_to(&json!(true), || json!(has_its_own()), "the link-local address");
     node
 }
 
@@ -27,6 +30,14 @@ pub(crate) fn network(node: &Node) -> Value {
     for address in all["addresses"].as_array_mut().into_iter().flatten() {
         // Whether detection of duplicates is over yet is no property of the address.
         address.as_object_mut().map(|address| address.remove("tentative"));
+    }
+    // Nor is the address's own route, which comes when it is. `ip` tells those of both families in the first list.
+    let is_own = |route: &Value| {
+        let is_local = route["type"] == "local" && route["protocol"] == "kernel";
+        is_local && route["dst"].as_str().is_some_and(|to| to.contains(':'))
+    };
+    for list in ["routes", "routes6"] {
+        all[list].as_array_mut().into_iter().for_each(|routes| routes.retain(|route| !is_own(route)));
     }
     all
 }

@@ -150,10 +150,12 @@ pub(crate) fn told_again(name: &str, before: &Value) -> Result<()> {
 
 /// Takes out what the kernel must change, and what counts or passes.
 fn passing(value: &mut Value) {
-    const PASSING: [&str; 12] = [
+    const PASSING: [&str; 13] = [
         // Each namespace counts anew; the kernel keeps it where it is free.
         "ifindex",
         "link_index",
+        // The address at the driver's last reset (`igbvf_reset`), which no one can set.
+        "permaddr",
         // The carrier's.
         "operstate",
         "linkdown",
