@@ -225,18 +225,25 @@ fn port_of_a_bond(bench: &Bench) -> Result<String> {
     // A bond takes no port that is up, and brings it up itself.
     ip(&["link", "set", &name, "down"])?;
     ip(&["link", "set", &name, "master", "bond7"])?;
-    let before = told(&name)?;
+    let back = there_and_back(&vf, &name);
+    ip(&["link", "del", "bond7"])?;
+    let told = back?;
+    ip(&["link", "set", &name, if alone["link"]["up"] == true { "up" } else { "down" }])?;
+    bench.unchanged(0, &alone)?;
+    Ok(told)
+}
+
+/// What was told of the port.
+fn there_and_back(vf: &Function, name: &str) -> Result<String> {
+    let before = told(name)?;
     ensure!(before["link"]["master"] == "bond7", "the VF is no port: {before}");
-    let conf = sriov(&vf, json!({"vlan": 100}));
+    let conf = sriov(vf, json!({"vlan": 100}));
     let pod = Sandbox::create("port")?;
     pod.add(&conf)?;
     let inside = pod.netns.ip_json(&["link", "show", "dev", "net1"])?;
     ensure!(inside[0].get("master").is_none(), "a port in the pod: {inside}");
     pod.del(&conf)?;
-    told_again(&name, &before)?;
-    ip(&["link", "del", "bond7"])?;
-    ip(&["link", "set", &name, if alone["link"]["up"] == true { "up" } else { "down" }])?;
-    bench.unchanged(0, &alone)?;
+    told_again(name, &before)?;
     Ok(before["link"].to_string())
 }
 
