@@ -49,12 +49,12 @@ pub enum NetnsError {
         source: io::Error,
     },
     /// What is there is no namespace: an unmounted `/run/netns/…` is a plain file.
-    #[error("failed to open netns {path:?}: unknown FS magic on {path:?}: {magic:x}")]
+    #[error("failed to open netns {path:?}: unknown FS magic on {path:?}: {:x}", magic.0)]
     NotNetns {
         /// The path.
         path: PathBuf,
         /// The file system's magic number.
-        magic: i64,
+        magic: FsType,
     },
     /// It is a namespace, but stepping in or out failed.
     #[error("cannot enter network namespace {path:?}: {source}")]
@@ -99,7 +99,7 @@ impl Netns {
         };
         match open() {
             Ok((file, NSFS_MAGIC | PROC_SUPER_MAGIC, id)) => Ok(Self { file, path, id }),
-            Ok((_, magic, _)) => Err(NetnsError::NotNetns { path, magic: magic.0 }),
+            Ok((_, magic, _)) => Err(NetnsError::NotNetns { path, magic }),
             Err(source) => Err(NetnsError::Open { path, source }),
         }
     }
