@@ -11,11 +11,15 @@ use crate::error::Error;
 use crate::host::{Device, Host};
 use crate::record::{LinkBefore, Record, Undo};
 use crate::restore::Restored;
-use crate::sysctl;
 
 /// How long the kernel may take to give a dead namespace's links back (`cleanup_net` of its `net_namespace.c`), which it
 /// does in a worker and with many namespaces at a time.
 pub const CLEANUP: Duration = Duration::from_secs(10);
+
+/// How the kernel makes the link-local address of a link that comes to a namespace, unless `addr_gen_mode` or `stable_secret` of
+/// its `conf/default` say otherwise (`ipv6_add_dev`, net/ipv6/addrconf.c of Linux 6.12). To read those is to spin until nobody
+/// moves a link (`rtnl_trylock` in `addrconf_sysctl_addr_gen_mode`), so they are not read.
+const EUI64: u8 = 0;
 
 /// The name that the kernel itself gives where a link's own is taken.
 const ANY_NAME: &str = "dev%d";
@@ -234,25 +238,17 @@ impl Way<'_> {
         let link = &without_alt_names(pod, link, |alt| !self.may_keep(alt));
         let change = LinkChange { mtu: None, addr_gen_mode: None, ..self.change(link) };
         let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..change.clone() };
-        let up = self.is_up_at_once(host, link);
+        let up = self.is_up_at_once(link);
         let named = LinkChange { name: Some(self.before.name.as_str()), up: Some(up), ..home.clone() };
         match pod.change_link(link.index, "move link back", &named) {
             Err(error) if error.is_exists() => {}
             moved => {
                 self.named(moved)?;
-                if link.is_hardware() || link.master.is_some() {
-                    // The move closes the device, and a driver may come out of that with another address: igbvf with the PF's. A
-                    // bond of the pod's gives it back the one that it had.
-                    return Ok(host.netlink.link_by_name(&self.before.name)?);
-                }
-                // The kernel has confirmed all of it; only the index may be another than in the pod.
-                let index = host.netns.index_of(&self.before.name)?.ok_or(netlink::Error::NoLink)?;
-                let name = self.before.name.to_string();
-                let alias = change.alias.unwrap_or(&link.alias).to_owned();
-                let allmulti = change.allmulti.unwrap_or(link.allmulti);
-                // What the kernel begins anew with in each namespace.
-                let addr_gen_mode = sysctl::addr_gen_mode(&host.netns, &name);
-                return Ok(Link { index, name, alias, allmulti, up, addr_gen_mode, ..link.clone() });
+                // Its index may be another than in the pod, its address the one that a driver comes out of the move with (igbvf: the
+                // PF's) or a bond of the pod's gives back.
+                let link = host.netlink.link_by_name(&self.before.name)?;
+                let wrong_mode = self.change(&link).addr_gen_mode.is_some();
+                return if link.up && wrong_mode { self.down(host, &link) } else { Ok(link) };
             }
         }
         // The kernel moves under the pod's name and renames then, which failed; or names of the link's are taken on the host, and
@@ -332,19 +328,25 @@ impl Way<'_> {
 
     /// Whether the message that brings the link home may bring it up as well: it was up, and nothing has to be put right on it
     /// while it is down.
-    fn is_up_at_once(&self, host: &Host, link: &Link) -> bool {
-        let new_mode = || sysctl::new_addr_gen_mode(&host.netns);
+    fn is_up_at_once(&self, link: &Link) -> bool {
         let undo = &self.record.undo;
         let is_right = |undo: &Undo| match undo {
             Undo::Mac(before) => before.effective == link.mac,
             Undo::Link(before) => {
                 before.mtu.is_none_or(|mtu| mtu == link.mtu)
-                    && before.addr_gen_mode.is_none_or(|mode| Some(mode) == new_mode())
+                    && before.addr_gen_mode.is_none_or(|mode| mode == EUI64)
             }
             Undo::Master(_) | Undo::Unknown(_) => false,
             _ => true,
         };
         self.record.pf.is_none() && undo.contains(&Undo::Up) && undo.iter().all(is_right)
+    }
+
+    /// Down, so that the address which the host's namespace gave it by another mode is gone.
+    fn down(&self, host: &mut Host, link: &Link) -> Result<Link, Error> {
+        let down = LinkChange { up: Some(false), ..LinkChange::default() };
+        self.named(host.netlink.change_link(link.index, "set link down", &down))?;
+        Ok(host.netlink.link_by_index(link.index)?)
     }
 
     fn rename(&self, host: &mut Host, link: &Link, notices: &mut Vec<Error>) -> Result<Link, Error> {

@@ -30,25 +30,6 @@ pub(crate) fn enable_ipv6(pod: &Netns, link: &str) -> Result<(), Error> {
     kept.map_err(|source| Error::Sysctl { path: path(family, link, name), value, source })
 }
 
-/// How the kernel makes the link-local address of a link that comes to a namespace (`ipv6_add_dev`, net/ipv6/addrconf.c of Linux
-/// 6.12); `None` where it makes none.
-pub(crate) fn new_addr_gen_mode(netns: &Netns) -> Option<u8> {
-    const STABLE_PRIVACY: u8 = 2;
-    // A default secret goes before the default mode, and cannot be read while there is none.
-    let secret = || std::fs::read(path("ipv6", "default", "stable_secret")).is_ok();
-    let mode = || read_addr_gen_mode("default");
-    netns.enter(|| if secret() { Some(STABLE_PRIVACY) } else { mode() }).ok().flatten()
-}
-
-/// How the kernel makes that of a link which is there: read here, it waits for nobody who moves links.
-pub(crate) fn addr_gen_mode(netns: &Netns, link: &str) -> Option<u8> {
-    netns.enter(|| read_addr_gen_mode(link)).ok().flatten()
-}
-
-fn read_addr_gen_mode(link: &str) -> Option<u8> {
-    std::fs::read_to_string(path("ipv6", link, "addr_gen_mode")).ok()?.trim().parse().ok()
-}
-
 /// A setting: family, link, name, and what it is to be.
 type Setting<'a> = (&'static str, &'a str, &'static str, &'static str);
 
