@@ -46,18 +46,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_link_moves_under_its_host_name_as_alias() {
-        let link =
-            Link { index: 3, name: "eth1".into(), up: true, alias: "uplink".into(), ..Link::default() };
-        let observed = Observed {
-            device: "eth1".into(),
+    fn observed(link: Link, master: Option<&str>) -> Observed {
+        Observed {
+            device: link.name.clone(),
             function: None,
             link: Some(link),
             network: SavedNetwork::default(),
             port: None,
-            master: None,
-        };
+            master: master.map(|name| name.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_link_moves_under_its_host_name_as_alias() {
+        let link =
+            Link { index: 3, name: "eth1".into(), up: true, alias: "uplink".into(), ..Link::default() };
+        let observed = observed(link, None);
         let steps = plan(&conf(), &observed, &"net1".parse().unwrap()).unwrap();
         let [Step::Remember(Undo::Up), Step::Move { alias, before, .. }] = &steps[..] else {
             panic!("{steps:?}")
@@ -79,14 +83,7 @@ mod tests {
                 mac_before_bond: before,
                 ..Link::default()
             };
-            let observed = Observed {
-                device: "eth1".into(),
-                function: None,
-                link: Some(link),
-                network: SavedNetwork::default(),
-                port: None,
-                master: Some("master0".parse().unwrap()),
-            };
+            let observed = observed(link, Some("master0"));
             let steps = plan(&conf(), &observed, &"net1".parse().unwrap()).unwrap();
             let mac = steps.iter().find_map(|step| match step.undo() {
                 Undo::Mac(before) => before.effective,

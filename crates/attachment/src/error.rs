@@ -65,7 +65,9 @@ pub enum Error {
         source: netlink::Error,
     },
     /// A rate that the driver sets only while the PF has a carrier.
-    #[error("{0}; PF has no carrier, and some drivers set no rate without: it is put back when there is one")]
+    #[error(
+        "{0}; the PF has no carrier, and some drivers set no rate without: it is put back when there is one"
+    )]
     NoCarrier(#[source] Box<Self>),
     /// A PF's driver does not keep the VLANs that a VF may use.
     #[error(transparent)]

@@ -155,6 +155,11 @@ impl Store {
         )
     }
 
+    /// The files of a claim, for whoever has to remove one by hand.
+    pub fn claim_files(&self, device: &str) -> [PathBuf; 2] {
+        [self.allocation(device), self.owner(device)]
+    }
+
     /// Gives the device up.
     pub fn drop_claim(&self, device: &str) -> Result<(), Error> {
         remove(&self.allocation(device))?;

@@ -144,7 +144,7 @@ fn a_rate_that_waits_for_the_pfs_carrier_keeps_the_device_and_no_pod() {
     let add = node.request("c2", "n");
     let error = recover::free(&add, &node.store, &mut node.host, VF).unwrap_err().to_string();
     assert!(
-        error.contains("max_tx_rate to 9 Mbps: invalid argument (vf 0 of PF ens1f0); PF has no carrier"),
+        error.contains("max_tx_rate to 9 Mbps: invalid argument (vf 0 of PF ens1f0); the PF has no carrier"),
         "{error}"
     );
     node.held.lock().unwrap().no_rate = false;

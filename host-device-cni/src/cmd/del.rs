@@ -69,9 +69,14 @@ fn come_home(paths: &Paths, store: &Store, request: &Request, owner: &Owner) -> 
             Some(Found::Unclear) | None => false,
         };
         if !is_home {
-            let why = "its record cannot be read, and its link is not on the host under the name that it had: it stays claimed; \
-                       put it right, then remove its claim";
-            log::line(Level::Warning, format_args!("{device}: {why}"));
+            let [claim, owner] = store.claim_files(&device).map(|file| file.display().to_string());
+            log::line(
+                Level::Warning,
+                format_args!(
+                    "{device}: its record cannot be read, and its link is not on the host under the name that it had: \
+                     it stays claimed; put it right, then remove {claim} and {owner}"
+                ),
+            );
         }
         all &= is_home;
     }

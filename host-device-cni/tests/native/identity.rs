@@ -154,18 +154,23 @@ fn a_torn_record_whose_del_fails_is_dealt_with_by_the_next() {
     assert_eq!(claims(&node), ["eth7"]);
 }
 
+/// The pod's namespace is gone, and DEL is called with its path.
+fn del_of_the_dead(node: &mut Node) -> Invocation {
+    let gone = std::mem::replace(&mut node.pod, Namespace::new("later"));
+    let path = gone.path();
+    drop(gone);
+    Invocation::attachment("DEL", "c1", &path.to_string_lossy(), "net1")
+        .env("SLUICE_STATE_DIR", node.state.path().to_string_lossy())
+        .conf(&conf(&[]))
+}
+
 #[test]
 fn a_torn_records_link_that_came_home_by_itself_has_its_name_again() {
     let mut node = Node::new();
     let _lock = torn(&node);
     // As the kernel does it for hardware: a veth would die with the namespace.
     node.pod.ip(&["link", "set", "net1", "netns", node.host.name()]);
-    let gone = std::mem::replace(&mut node.pod, Namespace::new("later"));
-    let path = gone.path();
-    drop(gone);
-    let del = Invocation::attachment("DEL", "c1", &path.to_string_lossy(), "net1")
-        .env("SLUICE_STATE_DIR", node.state.path().to_string_lossy())
-        .conf(&conf(&[]));
+    let del = del_of_the_dead(&mut node);
     del.run_in(&node.host, Path::new(BINARY)).success();
     assert_eq!(node.host.link("net1"), None);
     assert_eq!(node.host.link("nic0").unwrap().get("ifalias"), None);
@@ -183,12 +188,7 @@ fn a_torn_records_link_that_cannot_have_its_name_again_stays_claimed() {
         if taken {
             node.host.ip(&["link", "add", "nic0", "type", "bridge"]);
         }
-        let gone = std::mem::replace(&mut node.pod, Namespace::new("later"));
-        let path = gone.path();
-        drop(gone);
-        let del = Invocation::attachment("DEL", "c1", &path.to_string_lossy(), "net1")
-            .env("SLUICE_STATE_DIR", node.state.path().to_string_lossy())
-            .conf(&conf(&[]));
+        let del = del_of_the_dead(&mut node);
         let deleted = del.run_in(&node.host, Path::new(BINARY));
         deleted.success();
         assert!(
@@ -196,6 +196,11 @@ fn a_torn_records_link_that_cannot_have_its_name_again_stays_claimed() {
             "{}",
             deleted.stderr
         );
+        // An operator has to know which files are the claim.
+        let (_, files) = deleted.stderr.split_once("then remove ").unwrap();
+        for file in files.trim_end().split(" and ") {
+            assert!(Path::new(file).exists(), "{file}");
+        }
         assert_eq!(node.host.link(name).unwrap()["ifalias"], "nic0");
         let mut claims = claims(&node);
         claims.sort();
