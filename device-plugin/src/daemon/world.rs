@@ -168,7 +168,10 @@ impl World {
         };
         if self.next.is_some() {
             let wrong = "the node could not be looked at for what a newer one asks; it is tried again";
-            tracing::error!("generation {} of the configuration stays: {wrong}", self.generation);
+            // Not at each event, of which there may be many while a look hangs.
+            if stir != Stir::Node(Cause::Event) {
+                tracing::error!("generation {} of the configuration stays: {wrong}", self.generation);
+            }
             self.metrics.configuration(self.generation, Some(wrong.to_owned()));
         }
         let before = self.pools.clone();
