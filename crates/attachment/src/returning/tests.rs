@@ -1,5 +1,6 @@
 use std::fs;
 
+use netlink::Netns;
 use serde_json::{Map, json};
 use testkit::netlink::Recorded;
 use testkit::netlink::link;
