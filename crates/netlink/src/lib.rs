@@ -4,6 +4,7 @@
 
 mod address;
 mod announce;
+mod arrivals;
 mod attribute;
 mod default_route;
 mod devlink;
@@ -27,6 +28,7 @@ mod watch;
 
 pub use address::Address;
 pub use announce::announce;
+pub use arrivals::Arrivals;
 pub use default_route::DefaultRoute;
 pub use devlink::{Devlink, EswitchMode};
 pub use error::Error;

@@ -248,7 +248,7 @@ fn alt_name(index: u32, name: &str) -> Vec<u8> {
 
 /// Reads a link attribute by attribute: one that is not as it should be, a driver's quirk, costs that attribute and not the
 /// link.
-fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error> {
+pub(crate) fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error> {
     let cut =
         || Error::Reply { request, source: DecodeError::from("the link message is cut short".to_owned()) };
     let (index, flags) = word(payload, 1).zip(word(payload, 2)).ok_or_else(cut)?;

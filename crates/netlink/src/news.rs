@@ -6,17 +6,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use nix::sys::socket::SockProtocol;
 
 use crate::error::Error;
-use crate::listen::{Heard, Listener};
+use crate::listen::{Heard, Listener, RTM_NEWLINK, RTMGRP_LINK, messages};
 
 // include/uapi/linux/rtnetlink.h.
-const RTMGRP_LINK: u32 = 1;
 const RTMGRP_IPV4_ROUTE: u32 = 0x40;
 const RTMGRP_IPV6_ROUTE: u32 = 0x400;
-const RTM_NEWLINK: u16 = 16;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
-/// `struct nlmsghdr`.
-const HEADER_LEN: usize = 16;
 /// `struct ifinfomsg`, whose flags are its third number.
 const LINK_LEN: usize = 16;
 const IFLA_IFNAME: u16 = 3;
@@ -49,21 +45,15 @@ impl News {
 }
 
 /// Looks at every message of a datagram.
-fn is_news(mut datagram: &[u8], matters: &mut impl FnMut(&str, bool) -> bool) -> bool {
-    let mut any = false;
-    while let Some((header, rest)) = datagram.split_at_checked(HEADER_LEN) {
-        let length = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
-        let kind = u16::from_ne_bytes([header[4], header[5]]);
-        any |= match kind {
-            RTM_NEWLINK => link(rest).is_some_and(|(name, carrier)| matters(name, carrier)),
+fn is_news(datagram: &[u8], matters: &mut impl FnMut(&str, bool) -> bool) -> bool {
+    messages(datagram).fold(false, |any, message| {
+        any | match message.kind {
+            RTM_NEWLINK => link(message.payload).is_some_and(|(name, carrier)| matters(name, carrier)),
             // `rtm_dst_len`, the second byte of `struct rtmsg`.
-            RTM_NEWROUTE | RTM_DELROUTE => rest.get(1) == Some(&0),
+            RTM_NEWROUTE | RTM_DELROUTE => message.payload.get(1) == Some(&0),
             _ => false,
-        };
-        let length = usize::try_from(length).unwrap_or(usize::MAX).max(HEADER_LEN);
-        datagram = datagram.get(length.saturating_add(3) & !3..).unwrap_or_default();
-    }
-    any
+        }
+    })
 }
 
 /// A link's name, which is the first of its attributes (`rtnl_fill_ifinfo`, net/core/rtnetlink.c), and whether it is up with a
@@ -93,6 +83,9 @@ impl AsRawFd for News {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `struct nlmsghdr`.
+    const HEADER_LEN: usize = 16;
 
     fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
         let length = u32::try_from(HEADER_LEN + payload.len()).unwrap();

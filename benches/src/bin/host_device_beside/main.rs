@@ -26,6 +26,8 @@ use subject::{Binary, Subject};
 const ROUNDS: usize = 100;
 /// So many pods at once, in so much fewer rounds, each of which gives as many samples.
 const PARALLEL: usize = 16;
+/// But in this many at least: of all that begin together, the last end together.
+const FEWEST_ROUNDS: usize = 20;
 /// How often the peak memory is looked at: it varies little.
 const MEMORY_ROUNDS: usize = 5;
 
@@ -50,7 +52,7 @@ fn main() -> Result<()> {
             }
         }
         for width in widths.into_iter().filter(|width| *width > 0) {
-            let rounds = arguments.rounds.div_ceil(width);
+            let rounds = arguments.rounds.div_ceil(width).max(FEWEST_ROUNDS.min(arguments.rounds));
             for round in 0..rounds {
                 for turn in 0..subjects.len() {
                     let turn = (round + turn) % subjects.len();

@@ -87,6 +87,7 @@ impl Subject {
             let ready: Result<Vec<u32>> =
                 lanes.iter_mut().map(|lane| Ok(lane.ready(command)?.index)).collect();
             let mut work: Vec<(&mut Lane, u32)> = lanes.iter_mut().zip(ready?).collect();
+            rest(self.samples(command).len());
             let took = at_once(&mut work, |(lane, index)| match &self.kind {
                 Kind::Binary(binary) => binary.time(command, lane),
                 Kind::BareMove => time(|| lane.bare(command, *index)),
@@ -113,6 +114,18 @@ impl Subject {
         }
         Ok(())
     }
+}
+
+/// Lets the kernel rest before a turn. A move waits for all that was to be freed by then (`rcu_barrier` in
+/// `__dev_change_net_namespace`, net/core/dev.c of Linux 6.12), in steps of its tick: without a rest, for what the turn before
+/// left behind. In thirds of a millisecond it is another each time, so that no turn begins at the same place between two ticks.
+#[expect(clippy::disallowed_methods, reason = "the kernel does not say when it has freed everything")]
+fn rest(turns: usize) {
+    const REST: Duration = Duration::from_millis(60);
+    const TICKS: Duration = Duration::from_millis(10);
+    const PARTS: u32 = 30;
+    let part = u32::try_from(turns).unwrap_or_default().wrapping_mul(7) % PARTS;
+    std::thread::sleep(REST + TICKS * part / PARTS);
 }
 
 /// Does `work` in every lane, all beginning together. One lane needs no thread of its own.
