@@ -12,10 +12,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use anyhow::Result;
 
-use crate::cargo::build_release;
 use crate::cargo::cargo;
 use crate::cargo::run;
 use crate::cargo::target;
+use crate::shipped;
 
 pub(crate) mod promise;
 mod sriov;
@@ -23,9 +23,9 @@ mod sriov;
 /// `bench sriov`: that comparison alone.
 pub(crate) fn sriov(others: &[&str]) -> Result<ExitCode> {
     let others: Vec<(String, PathBuf)> = others.iter().map(|other| named(other)).collect::<Result<_>>()?;
-    run(cargo().args(["build", "--release", "--package", "sriov"]))?;
+    let release = shipped::build_plugins(&["sriov"])?;
     sriov::build_bare()?;
-    sriov::beside(&target().join("release"), &others)?;
+    sriov::beside(&release, &others)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -33,8 +33,7 @@ pub(crate) fn sriov(others: &[&str]) -> Result<ExitCode> {
 pub(crate) fn host_device(others: &[&str]) -> Result<ExitCode> {
     let others: Vec<(String, PathBuf)> = others.iter().map(|other| named(other)).collect::<Result<_>>()?;
     let go = testbed::peer_host_device()?;
-    run(cargo().args(["build", "--release", "--package", "host-device"]))?;
-    beside(&target().join("release"), &go, &others)?;
+    beside(&shipped::build_plugins(&["host-device"])?, &go, &others)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -42,7 +41,7 @@ pub(crate) fn host_device(others: &[&str]) -> Result<ExitCode> {
 pub(crate) fn all(others: &[&str]) -> Result<ExitCode> {
     let others: Vec<(String, PathBuf)> = others.iter().map(|other| named(other)).collect::<Result<_>>()?;
     let go = testbed::peer_host_device()?;
-    let release = build_release()?;
+    let release = shipped::build_all()?;
     println!();
     let kept = promise::all_kept(&release)?;
 
@@ -63,7 +62,7 @@ fn named(other: &str) -> Result<(String, PathBuf)> {
 fn beside(release: &Path, go: &Path, others: &[(String, PathBuf)]) -> Result<()> {
     const HARNESS: &str = "host_device_beside";
     run(cargo().args(["build", "--package", "benches", "--bin", HARNESS]))?;
-    let harness = release.with_file_name("debug").join(HARNESS);
+    let harness = target().join("debug").join(HARNESS);
     // /proc/self belongs to the effective user (proc(5)).
     let mut command = if fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0) {
         Command::new(harness)

@@ -4,20 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
-use std::process::ExitCode;
 
 use anyhow::Context;
 use anyhow::Result;
 use anyhow::ensure;
 use testbed::Scratch;
 
-use crate::bench::promise;
-
 /// The programs under test, by package; each is named as its package.
 pub(crate) const PROGRAMS: &[&str] = &["sriovdp", "sriov", "host-device"];
-
-/// What the image has beside them (deploy/Dockerfile).
-const INSTALLER: &str = "install-cni";
 
 /// The program that runs inside the node, and tests the others.
 const GUEST: &str = "guest";
@@ -37,18 +31,6 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// `build`: the programs as they are shipped; fails if one is not what it promises.
-pub(crate) fn release() -> Result<ExitCode> {
-    let kept = promise::all_kept(&build_release()?)?;
-    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Builds all that is shipped, and returns the folder that has it.
-pub(crate) fn build_release() -> Result<PathBuf> {
-    run(cargo().args(["build", "--release"]).args(packages(PROGRAMS)).args(packages(&[INSTALLER])))?;
-    Ok(target().join("release"))
-}
-
 /// Builds the guest program and `programs` into a new folder, the node's `/share`.
 pub(crate) fn share(programs: &[&str]) -> Result<Scratch> {
     // The development build, which the other tests need anyway: a second one would cost more than it wins in the node.
@@ -62,7 +44,8 @@ pub(crate) fn share(programs: &[&str]) -> Result<Scratch> {
     Ok(share)
 }
 
-fn packages(names: &[&str]) -> Vec<String> {
+/// What cargo is told to build these packages.
+pub(crate) fn packages(names: &[&str]) -> Vec<String> {
     names.iter().flat_map(|name| ["--package".to_owned(), (*name).to_owned()]).collect()
 }
 

@@ -7,9 +7,11 @@ use std::process::Stdio;
 use anyhow::Result;
 
 use crate::cargo::cargo;
+use crate::cargo::packages;
 use crate::cargo::run;
 use crate::cargo::target;
 use crate::end_to_end;
+use crate::shipped;
 use crate::tally;
 use crate::tally::Tally;
 
@@ -29,6 +31,7 @@ pub(crate) fn ci() -> Result<ExitCode> {
     let clippy = run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]));
     total.note("cargo clippy", clippy);
     total.note("cargo check of the fuzz targets", fuzz_targets());
+    total.note("cargo check of the plugins for musl", plugins_for_musl());
     tests(&mut total);
     Ok(conclude(total))
 }
@@ -38,6 +41,15 @@ fn fuzz_targets() -> Result<()> {
     let mut check = cargo();
     check.args(["check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"]).arg(target());
     run(check.env("CUSTOM_LIBFUZZER_PATH", "/dev/null"))
+}
+
+/// As they are shipped, where that can be built; a machine that cannot ships others (docs/decisions/0014).
+fn plugins_for_musl() -> Result<()> {
+    let Some(triple) = shipped::installed_musl()? else {
+        println!("musl's standard library is not installed here: the plugins are not checked with it");
+        return Ok(());
+    };
+    run(cargo().arg("check").args(packages(shipped::PLUGINS)).args(["--target", &triple]))
 }
 
 fn tests(total: &mut Tally) {

@@ -11,6 +11,7 @@ mod cargo;
 mod check;
 mod end_to_end;
 mod node;
+mod shipped;
 mod tally;
 
 const HELP: &str = "\
@@ -23,7 +24,7 @@ usage: cargo xtask COMMAND
   bench sriov ...   that comparison alone
   bench host-device [NAME=PATH]
                     the other one alone; NAME=PATH is another host-device binary
-  build             the release binaries, in target/release, and whether they are what they promise
+  build             the release binaries, in target/shipped, and whether they are what they promise
   node JOB [FILTER] boot the emulated node and run one of the guest's jobs, such as `smoke`;
                     with FILTER, only cases whose name contains it
 
@@ -52,7 +53,7 @@ fn run(words: &[&str]) -> Result<ExitCode> {
         ["bench", "sriov", others @ ..] => bench::sriov(others),
         ["bench", "host-device", others @ ..] => bench::host_device(others),
         ["bench", others @ ..] => bench::all(others),
-        ["build"] => cargo::release(),
+        ["build"] => shipped::release(),
         ["node", job] => node::run(job, None),
         ["node", job, filter] => node::run(job, Some(filter)),
         ["help" | "--help" | "-h"] => {

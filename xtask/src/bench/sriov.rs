@@ -14,13 +14,14 @@ use crate::cargo;
 use crate::cargo::cargo;
 use crate::cargo::run;
 use crate::node::Rig;
+use crate::shipped;
 
 /// The kernel operations alone, by a program that is started for them: what starting one costs on the node is not the plugin's.
 const BARE: &str = "bare_vf";
 
 /// Builds it as the plugin is built.
 pub(super) fn build_bare() -> Result<()> {
-    run(cargo().args(["build", "--release", "--package", "benches", "--bin", BARE]))
+    shipped::build_like_plugin("benches", BARE).map(drop)
 }
 
 /// Runs our `sriov` and each of `others`, named and by path, in turns. A development build of the harness will do, as for
