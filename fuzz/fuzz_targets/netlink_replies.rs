@@ -5,6 +5,7 @@
 //! two bytes of length, the payload. A wrapped message gets a sound header; one that is not is the datagram itself.
 #![no_main]
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 
@@ -44,12 +45,12 @@ impl Transport for Anything {
         Ok(())
     }
 
-    fn receive(&mut self) -> io::Result<Vec<u8>> {
+    fn receive(&mut self) -> io::Result<Cow<'_, [u8]>> {
         let mut datagram = self.messages.pop_front().ok_or(io::ErrorKind::UnexpectedEof)?;
         if let Some(sequence) = datagram.get_mut(8..12) {
             sequence.copy_from_slice(&self.sequence);
         }
-        Ok(datagram)
+        Ok(datagram.into())
     }
 }
 

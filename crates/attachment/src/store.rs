@@ -312,12 +312,13 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 enum Against {
     /// The process's end at any instruction: the rename is enough.
     Kill,
-    /// The machine's: the file, and the name in its directory, must be on the disk.
+    /// The machine's: what the file says must be on the disk before its name is. The name itself need not be: a power loss ends
+    /// what the record is to undo, and there is then the record of before or none.
     PowerLoss,
 }
 
-/// Temporary file, fsync, rename, fsync of the directory: there is the old content or the new. The temporary name is fixed,
-/// so that a kill in between leaves one file at most, which the next write takes over.
+/// Temporary file, fsync, rename: there is the old content or the new. The temporary name is fixed, so that a kill in between
+/// leaves one file at most, which the next write takes over.
 fn write(path: &Path, content: &[u8], against: Against) -> Result<(), Error> {
     let temporary = temporary(path);
     let mut options = OpenOptions::new();
@@ -326,12 +327,10 @@ fn write(path: &Path, content: &[u8], against: Against) -> Result<(), Error> {
     let put = || -> io::Result<()> {
         let mut file = opened?;
         file.write_all(content)?;
-        if against == Against::Kill {
-            return fs::rename(&temporary, path);
+        if against == Against::PowerLoss {
+            file.sync_all()?;
         }
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        fs::rename(&temporary, path)
     };
     put().map_err(state("write", path))
 }

@@ -98,8 +98,8 @@ impl Netlink {
     fn replies(&mut self, request: &'static str, only_one: bool) -> Result<Replies, Error> {
         let mut replies = Replies { only_one, ..Replies::default() };
         loop {
-            let datagram = self.receive()?;
-            let mut rest = datagram.as_slice();
+            let datagram = self.transport.receive().map_err(Error::Socket)?;
+            let mut rest = &datagram[..];
             while !rest.is_empty() {
                 let message =
                     NetlinkBuffer::new_checked(rest).map_err(|source| Error::Reply { request, source })?;
@@ -108,16 +108,6 @@ impl Netlink {
                     return Ok(replies);
                 }
                 rest = &rest[length.next_multiple_of(4).min(rest.len())..];
-            }
-        }
-    }
-
-    fn receive(&mut self) -> Result<Vec<u8>, Error> {
-        loop {
-            match self.transport.receive() {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::Socket(error)),
             }
         }
     }
@@ -179,6 +169,8 @@ fn outcome(request: &'static str, payload: &[u8], head: usize, flags: u16) -> Re
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     #[test]
@@ -224,8 +216,8 @@ mod tests {
             Ok(())
         }
 
-        fn receive(&mut self) -> io::Result<Vec<u8>> {
-            self.answer.take().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        fn receive(&mut self) -> io::Result<Cow<'_, [u8]>> {
+            self.answer.take().map(Cow::Owned).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
         }
     }
 

@@ -1,6 +1,7 @@
 //! What carries requests and replies: the kernel's socket, or a recording of one.
 //! It must not know what a message means.
 
+use std::borrow::Cow;
 use std::io;
 
 use crate::netns::cookie_of;
@@ -14,7 +15,7 @@ pub trait Transport: Send {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()>;
 
     /// Waits for one datagram, of whatever size: a PF's list of VFs alone can be tens of kilobytes.
-    fn receive(&mut self) -> io::Result<Vec<u8>>;
+    fn receive(&mut self) -> io::Result<Cow<'_, [u8]>>;
 
     /// The cookie of the network namespace on the other end; `None` where that is none.
     fn netns_cookie(&self) -> Option<u64> {
@@ -40,14 +41,19 @@ impl Transport for Kernel {
         self.socket.send(datagram, 0).map(drop)
     }
 
-    fn receive(&mut self) -> io::Result<Vec<u8>> {
+    fn receive(&mut self) -> io::Result<Cow<'_, [u8]>> {
         self.buffer.clear();
-        let length = self.socket.recv(&mut self.buffer, libc::MSG_TRUNC)?;
+        let length = loop {
+            match self.socket.recv(&mut self.buffer, libc::MSG_TRUNC) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => break received?,
+            }
+        };
         if length > self.buffer.len() {
             let (room, what) = (self.buffer.len(), "netlink has sent");
             return Err(io::Error::other(format!("{what} {length} bytes at once, there is room for {room}")));
         }
-        Ok(self.buffer.clone())
+        Ok(Cow::Borrowed(&self.buffer))
     }
 
     fn netns_cookie(&self) -> Option<u64> {

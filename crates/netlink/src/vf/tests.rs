@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use super::*;
@@ -103,8 +105,8 @@ impl crate::transport::Transport for Driver {
         Ok(())
     }
 
-    fn receive(&mut self) -> std::io::Result<Vec<u8>> {
-        Ok(std::mem::take(&mut self.answer))
+    fn receive(&mut self) -> std::io::Result<Cow<'_, [u8]>> {
+        Ok(std::mem::take(&mut self.answer).into())
     }
 }
 
