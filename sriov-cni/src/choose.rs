@@ -12,20 +12,9 @@ use crate::conf::VfKey;
 use crate::error::Error;
 use crate::observe::{Observed, observe};
 
-/// Why a PF has no VF to give.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ChooseError {
-    #[error("there is no PF {pf} in this network namespace; look at `ip link`")]
-    NoPf { pf: IfName },
-    #[error(
-        "PF {pf} ({address}) has no VFs; write how many there are to be to {address}/sriov_numvfs in sysfs"
-    )]
-    NoVfs { pf: IfName, address: PciAddress },
-    #[error("PF {pf} ({address}) has no vf {vf}: it has {found}")]
-    NoSuchVf { pf: IfName, address: PciAddress, vf: u32, found: usize },
-    #[error("no VF of PF {pf} is free: {}", why.join("; "))]
-    NoneFree { pf: IfName, why: Vec<String> },
-}
+pub(crate) mod error;
+
+use error::ChooseError;
 
 /// Locks the VF, makes sure that nobody has it, and looks at it.
 pub(crate) fn choose(

@@ -5,14 +5,12 @@ mod add;
 mod check;
 mod status;
 
-pub(crate) use status::Unavailable;
-
 use attachment::{Paths, Store};
 use cni::log::{self, Level};
 use cni::{Args, Outcome, Plugin, Request};
 use serde_json::{Map, Value};
 
-use crate::conf::{self, Logging};
+use crate::conf::{self, Logging, Netconf};
 use crate::error::Error;
 
 /// The plugin.
@@ -45,6 +43,12 @@ fn begin(command: &str, request: &Request) -> Request {
     }
     log::line(Level::Debug, format_args!("{command} of network {:?}", request.conf.name));
     request
+}
+
+/// The request's configuration, with what `CNI_ARGS` has of it: the VF, a MAC.
+pub(crate) fn read(request: &Request) -> Result<Netconf, Error> {
+    let args = Args::parse(&request.args, &conf::ARGS)?;
+    Ok(Netconf::of(&request.conf.raw, &args)?)
 }
 
 /// Whether the network is to have no addresses. What `CNI_ARGS` has wrong is said where they are read in earnest.

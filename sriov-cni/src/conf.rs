@@ -2,13 +2,14 @@
 //! It must not look at the node.
 
 use attachment::VlanSet;
-use cni::{Args, Request};
+use cni::Args;
 use netlink::{IfName, LinkState, MacAddr};
 use serde_json::{Map, Value};
 
 mod error;
 pub(crate) mod keys;
 mod logging;
+mod reader;
 mod vf;
 mod vlan;
 mod warning;
@@ -20,8 +21,7 @@ pub(crate) use vf::{ARGS, VfKey};
 pub(crate) use vlan::Vlan;
 pub(crate) use warning::Warning;
 
-use crate::error::Error;
-use keys::Keys;
+use reader::Keys;
 
 /// A network configuration that makes sense.
 #[derive(Clone, Debug)]
@@ -72,13 +72,8 @@ const USERSPACE: [&str; 3] = ["vfio-pci", "uio_pci_generic", "igb_uio"];
 const RESERVED: [&str; 3] = ["eth0", "eth1", "lo"];
 
 impl Netconf {
-    /// Reads the request's configuration and `CNI_ARGS`, which may name the VF and a MAC.
-    pub(crate) fn read(request: &Request) -> Result<Self, Error> {
-        let args = Args::parse(&request.args, &vf::ARGS)?;
-        Ok(Self::of(&request.conf.raw, &args)?)
-    }
-
-    fn of(raw: &Map<String, Value>, args: &Args) -> Result<Self, ConfError> {
+    /// Reads a configuration and `CNI_ARGS`, which may name the VF and a MAC.
+    pub(crate) fn of(raw: &Map<String, Value>, args: &Args) -> Result<Self, ConfError> {
         let mut raw = raw.clone();
         fold(&mut raw);
         let keys = Keys::new(&raw);

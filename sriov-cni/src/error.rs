@@ -4,10 +4,10 @@
 use attachment::{AttachError, CheckError, Stage};
 use cni::{Args, Code, Request};
 
-use crate::choose::ChooseError;
-use crate::cmd::Unavailable;
+use crate::choose::error::ChooseError;
 use crate::conf::{ARGS, ConfError};
 use crate::observe::ObserveError;
+use crate::unavailable::Unavailable;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]

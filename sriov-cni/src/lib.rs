@@ -8,13 +8,14 @@ mod conf;
 mod error;
 mod observe;
 mod plan;
+mod unavailable;
 
 pub use cmd::Sriov;
 pub use conf::name_of_nameless as network_name;
 
 /// Reads a request's configuration and arguments as an ADD would: what is odd about them, or what is wrong.
 pub fn lint(request: &cni::Request) -> Result<Vec<String>, cni::Error> {
-    match conf::Netconf::read(request) {
+    match cmd::read(request) {
         Ok(netconf) => Ok(netconf.warnings.iter().map(ToString::to_string).collect()),
         Err(error) => Err(error.explain(request)),
     }

@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::Context;
 use anyhow::Result;
 
-use crate::kernel::Release;
+use crate::release::Release;
 use crate::tool;
 
 /// Modules of the kernel's sources: the name, the folder and its files without `.c`.

@@ -11,10 +11,10 @@ use crate::apt;
 use crate::cache::Cache;
 use crate::kernel;
 use crate::kernel::Kernel;
-use crate::kernel::Release;
 use crate::modules;
 use crate::packages;
 use crate::phases::Phases;
+use crate::release::Release;
 use crate::root;
 
 /// The cache's name for kernels.

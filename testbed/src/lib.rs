@@ -32,6 +32,7 @@ mod peer;
 mod phases;
 mod qemu;
 mod qmp;
+mod release;
 mod root;
 mod scratch;
 mod tar;

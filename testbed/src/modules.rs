@@ -11,7 +11,7 @@ use anyhow::Context;
 use anyhow::Result;
 use anyhow::ensure;
 
-use crate::kernel::Release;
+use crate::release::Release;
 use crate::root;
 use crate::tool;
 

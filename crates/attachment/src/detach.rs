@@ -10,7 +10,8 @@ use crate::host::Host;
 use crate::lease;
 use crate::paths::Paths;
 use crate::record::{Owner, Record, Sandbox};
-use crate::restore::{self, Restored};
+use crate::restore;
+use crate::restored::Restored;
 use crate::store::{Claim, Store};
 
 /// Detaches what the request is about. Succeeds where there is nothing (any more).

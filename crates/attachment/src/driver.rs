@@ -6,20 +6,10 @@ use std::io;
 use std::path::PathBuf;
 
 use pci::{IommuGroup, PciAddress, Sysfs};
-use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::host::Host;
-
-/// Which driver a function had, and which one its administrator wants for it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DriverBefore {
-    /// The driver; `None` for none.
-    pub driver: Option<String>,
-    /// `driver_override`: the only driver that may take it; `None` for any.
-    pub only: Option<String>,
-}
+use crate::record::DriverBefore;
 
 impl DriverBefore {
     /// What is to be remembered before the function goes to `driver`; an error where that one could not take it.

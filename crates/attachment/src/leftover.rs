@@ -16,7 +16,8 @@ use crate::host::{Device, Host};
 use crate::lease;
 use crate::lost::lost;
 use crate::record::{LinkBefore, Record, Sandbox, Undo};
-use crate::restore::{Restored, restore_within};
+use crate::restore::restore_within;
+use crate::restored::Restored;
 use crate::returning;
 use crate::store::Store;
 

@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::driver::DriverBefore;
 use cni::{Args, Request};
 use netlink::{IfName, Link, MacAddr, Netns, NetnsId, ParseIfNameError, SavedNetwork, VfAttribute};
 use pci::PciAddress;
@@ -11,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::boot;
-use crate::trunk::VlanSet;
+use crate::vlan_set::VlanSet;
 
 /// Whose attachment it is: the pair by which CNI names one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -173,6 +172,16 @@ pub struct MacBefore {
     pub effective: Option<MacAddr>,
     /// Whether `admin` was an administrator's, so that the VF could not change it; `None` until it was tried.
     pub locked: Option<bool>,
+}
+
+/// Which driver a function had, and which one its administrator wants for it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DriverBefore {
+    /// The driver; `None` for none.
+    pub driver: Option<String>,
+    /// `driver_override`: the only driver that may take it; `None` for any.
+    pub only: Option<String>,
 }
 
 /// One thing to put back. Each is a state to reach and not a change to make, so that doing it twice, or without the step

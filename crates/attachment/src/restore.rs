@@ -11,28 +11,10 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::mac;
 use crate::record::{Pf, Record, Undo};
+use crate::restored::Restored;
 use crate::returning;
 use crate::store::Store;
 use crate::trunk;
-
-/// What came of a restore.
-#[derive(Debug, Default)]
-pub(crate) struct Restored {
-    /// What could not be put back.
-    pub(crate) errors: Vec<Error>,
-    /// What an operator should know, though nobody need mend it.
-    pub(crate) notices: Vec<Error>,
-    /// True where the function or the link itself is gone from the node: there was nothing to put back.
-    pub(crate) gone: bool,
-}
-
-impl Restored {
-    /// Notes what a link that is home did not get back. What the kernel refuses for good is told and no error: a DEL that can
-    /// never succeed would keep the pod for ever.
-    pub(crate) fn not_back(&mut self, error: Error) {
-        if error.is_final() { self.notices.push(error) } else { self.errors.push(error) }
-    }
-}
 
 /// Puts back all that the record names, from its end, past every error.
 pub(crate) fn restore(host: &mut Host, store: Option<&Store>, record: &Record) -> Restored {
@@ -227,10 +209,9 @@ mod tests {
     use testkit::sysfs::Tree;
 
     use super::*;
-    use crate::driver::DriverBefore;
     use crate::kernel;
     use crate::paths::Paths;
-    use crate::record::{Owner, Sandbox};
+    use crate::record::{DriverBefore, Owner, Sandbox};
 
     fn record(undo: Vec<Undo>) -> Record {
         Record {

@@ -10,7 +10,7 @@ use netlink::{Arrivals, Group, Link, LinkChange, Netlink, Watch};
 use crate::error::Error;
 use crate::host::{Device, Host};
 use crate::record::{LinkBefore, Record, Undo};
-use crate::restore::Restored;
+use crate::restored::Restored;
 
 mod find;
 

@@ -5,14 +5,15 @@ use std::os::fd::AsFd;
 
 use netlink::{IfName, Link, LinkChange, MacAddr, Netlink, Netns, VfAttribute};
 
-use crate::driver::{self, DriverBefore};
+use crate::driver;
 use crate::error::Error;
 use crate::host::Host;
 use crate::journal::Journal;
 use crate::mac::Stay;
-use crate::record::{LinkBefore, MacBefore, Pf, Undo};
+use crate::record::{DriverBefore, LinkBefore, MacBefore, Pf, Undo};
 use crate::store::Lock;
-use crate::trunk::{self, VlanSet};
+use crate::trunk;
+use crate::vlan_set::VlanSet;
 
 /// One change. `before` is what was observed, and becomes the undo.
 #[derive(Clone, Debug, PartialEq)]

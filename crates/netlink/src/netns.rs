@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::ifname::IfName;
 use crate::socket::Netlink;
+use crate::transport::cookie_of;
 
 /// An open network namespace. It lives at least as long as this.
 #[derive(Debug)]
@@ -190,28 +191,6 @@ fn there<T>(found: nix::Result<T>) -> nix::Result<Option<T>> {
         Err(Errno::ENODEV | Errno::ENXIO) => Ok(None),
         Err(errno) => Err(errno),
     }
-}
-
-/// include/uapi/asm-generic/socket.h; libc 0.2 has no name for it.
-const SO_NETNS_COOKIE: libc::c_int = 71;
-
-/// The namespace of any socket.
-#[expect(unsafe_code, reason = "nix 0.31 does not know this option")]
-pub(crate) fn cookie_of(socket: &impl AsRawFd) -> Option<u64> {
-    let mut cookie = 0_u64;
-    let mut length = libc::socklen_t::try_from(size_of::<u64>()).ok()?;
-    // SAFETY: the descriptor is open while `socket` is borrowed; the kernel writes at most `length` bytes to `cookie`, whose
-    // size that is, and any eight bytes are a `u64`.
-    let outcome = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
-    };
-    (outcome == 0).then_some(cookie)
 }
 
 /// As the Go programs print it: `no such file or directory`.

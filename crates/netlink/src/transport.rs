@@ -3,8 +3,7 @@
 
 use std::borrow::Cow;
 use std::io;
-
-use crate::netns::cookie_of;
+use std::os::fd::AsRawFd;
 
 /// More than any datagram has: the longest, a PF's list of VFs, is 200 bytes for each. Only what is written of it costs memory.
 const LONGEST: usize = 1 << 20;
@@ -59,4 +58,26 @@ impl Transport for Kernel {
     fn netns_cookie(&self) -> Option<u64> {
         cookie_of(&self.socket)
     }
+}
+
+/// include/uapi/asm-generic/socket.h; libc 0.2 has no name for it.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// The namespace of any socket.
+#[expect(unsafe_code, reason = "nix 0.31 does not know this option")]
+pub(crate) fn cookie_of(socket: &impl AsRawFd) -> Option<u64> {
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).ok()?;
+    // SAFETY: the descriptor is open while `socket` is borrowed; the kernel writes at most `length` bytes to `cookie`, whose
+    // size that is, and any eight bytes are a `u64`.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (outcome == 0).then_some(cookie)
 }

@@ -9,7 +9,7 @@ use cni::{Interface, Outcome, Request};
 use netlink::{IfName, Netns};
 use pci::Function;
 
-use super::is_addressless;
+use super::{is_addressless, read};
 use crate::cache;
 use crate::choose::choose;
 use crate::conf::{Conf, ConfError, Netconf};
@@ -18,7 +18,7 @@ use crate::observe::Observed;
 use crate::plan::{Binding, fits, plan, reported_mac};
 
 pub(super) fn add(paths: &Paths, store: &Store, request: &Request) -> Result<Outcome, Error> {
-    let Netconf { vf, conf, ifname, warnings } = Netconf::read(request)?;
+    let Netconf { vf, conf, ifname, warnings } = read(request)?;
     for warning in warnings {
         log::line(Level::Warning, warning);
     }

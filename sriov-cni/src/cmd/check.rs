@@ -6,13 +6,14 @@ use cni::Request;
 use netlink::Link;
 use pci::{PciAddress, Role};
 
+use super::read;
 use crate::conf::{Conf, ConfError, Netconf, VfKey};
 use crate::error::Error;
 use crate::observe::ObserveError;
 use crate::plan::wanted;
 
 pub(super) fn check(paths: &Paths, store: &Store, request: &Request) -> Result<(), Error> {
-    let Netconf { vf, conf, ifname, .. } = Netconf::read(request)?;
+    let Netconf { vf, conf, ifname, .. } = read(request)?;
     let mut host = Host::open(paths)?;
     let owner = Owner::of(request).map_err(Error::IfName)?;
     let record = store.load(&owner)?;

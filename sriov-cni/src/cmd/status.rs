@@ -9,29 +9,15 @@ use cni::{Code, Request};
 use pci::{Role, Sysfs};
 use serde_json::Value;
 
+use super::read;
 use crate::choose::below;
-use crate::conf::{Netconf, VfKey};
+use crate::conf::VfKey;
 use crate::error::Error;
 use crate::observe::ObserveError;
-
-/// What an ADD would lack; all of it.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", reasons.join("; "))]
-pub(crate) struct Unavailable {
-    reasons: Vec<String>,
-    /// Attachments of this network whose PF is not as it should be.
-    limited: usize,
-}
-
-impl Unavailable {
-    /// The specification's: 51 where what is attached already suffers, too.
-    pub(crate) fn code(&self) -> Code {
-        if self.limited > 0 { Code::LIMITED } else { Code::UNAVAILABLE }
-    }
-}
+use crate::unavailable::Unavailable;
 
 pub(super) fn status(paths: &Paths, store: &Store, request: &Request) -> Result<(), Error> {
-    let netconf = Netconf::read(request)?;
+    let netconf = read(request)?;
     for warning in netconf.warnings {
         log::line(Level::Warning, warning);
     }

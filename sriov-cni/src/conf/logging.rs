@@ -7,7 +7,8 @@ use cni::log::Level;
 use cni::{Args, fold_keys};
 use serde_json::{Map, Value};
 
-use super::keys::{self, Keys};
+use super::keys;
+use super::reader::Keys;
 use super::vf;
 
 /// Where a network has its lines written.

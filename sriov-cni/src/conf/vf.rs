@@ -8,7 +8,8 @@ use netlink::IfName;
 use pci::PciAddress;
 
 use super::error::ConfError;
-use super::keys::{Keys, LEGACY};
+use super::keys::LEGACY;
+use super::reader::Keys;
 use super::warning::Warning;
 
 /// How the VF is named.

@@ -8,7 +8,7 @@ use netlink::{VlanId, VlanProto};
 use serde_json::Value;
 
 use super::error::ConfError;
-use super::keys::Keys;
+use super::reader::Keys;
 
 /// The tag that the PF puts on a VF's frames; VLAN 0 takes it off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

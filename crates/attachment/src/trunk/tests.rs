@@ -44,18 +44,6 @@ fn driver(form: Form, most: usize) -> impl FnMut(&Path, &str) -> io::Result<()> 
 }
 
 #[test]
-fn a_list_is_the_fewest_ranges_and_nothing_else_is_one() {
-    for (text, wanted) in [("300,100-101,102", "100-102,300"), ("", ""), ("0,4095", "0,4095")] {
-        assert_eq!(set_of(text).to_string(), wanted);
-    }
-    for text in ["4096", "5-4", "a", "1,,2", "1;2"] {
-        assert!(text.parse::<VlanSet>().is_err(), "{text}");
-    }
-    assert_eq!(serde_json::to_string(&set_of("7,8")).unwrap(), "\"7-8\"");
-    assert_eq!(serde_json::from_str::<VlanSet>("\"7-8\"").unwrap(), set_of("7,8"));
-}
-
-#[test]
 fn each_driver_is_read_and_told_in_its_own_form() {
     let mlx5 = node("mlx5_core", "Allowed 802.1Q VLANs: 10 11 12 20\n");
     let (now, wanted) = (set_of("10-12,20"), set_of("11-13,30-31"));
