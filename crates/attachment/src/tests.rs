@@ -326,9 +326,9 @@ fn gc_waits_for_all_locks_together() {
     node.attached(&[], &json!({}));
     let record = node.store.load(&owner()).unwrap().unwrap();
     let mut locks = Vec::new();
-    for number in 0..8 {
+    for number in 0..64 {
         let owner = Owner { container_id: format!("d{number}"), ..owner() };
-        let device = format!("0000:3b:03.{number}");
+        let device = format!("0000:3c:{number:02x}.0");
         locks.push(node.store.lock(&device).unwrap());
         let record = crate::Record { owner, device, function: None, ..record.clone() };
         node.store.save(&record, &record.config).unwrap();
@@ -337,5 +337,6 @@ fn gc_waits_for_all_locks_together() {
     request.conf.ipam = None;
     let begun = std::time::Instant::now();
     gc(&request, &node.store, &node.paths).unwrap_err();
-    assert!(begun.elapsed() < Store::PATIENCE * 4, "{:?}", begun.elapsed());
+    // One after the other they would take 64 times that at the least, whatever else the machine does.
+    assert!(begun.elapsed() < Store::PATIENCE * 64, "{:?}", begun.elapsed());
 }
