@@ -116,7 +116,9 @@ pub(crate) fn find(host: &mut Host, key: &DeviceKey) -> Result<Observed, Observe
         DeviceKey::Mac(mac) => {
             let found = host.netlink.links()?.into_iter().find(|link| link.mac.as_ref() == Some(mac));
             let found = found.ok_or_else(|| ObserveError::NoMac { mac: mac.clone() })?;
-            Ok(of_link(host, found))
+            // A list does not tell all of a link.
+            let link = host.netlink.link_by_index(found.index)?;
+            Ok(of_link(host, link))
         }
         DeviceKey::KernelPath(path) => {
             let link = first_below(host, &kernel_dir(&host.sysfs, path))?;

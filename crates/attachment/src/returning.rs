@@ -131,12 +131,12 @@ impl Way<'_> {
         let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..change.clone() };
         let up = self.is_up_at_once(link);
         let named = LinkChange { name: Some(self.before.name.as_str()), up: Some(up), ..home.clone() };
-        let mut arrivals = Arrivals::open()?;
+        let arrivals = Arrivals::open();
         match pod.change_link(link.index, "move link back", &named) {
             Err(error) if error.is_exists() => {}
             moved => {
                 self.named(moved)?;
-                let link = self.arrived(host, &mut arrivals, change.alias)?;
+                let link = self.arrived(host, arrivals, change.alias)?;
                 let wrong_mode = self.change(&link).addr_gen_mode.is_some();
                 return if link.up && wrong_mode { self.down(host, &link) } else { Ok(link) };
             }
@@ -168,9 +168,15 @@ impl Way<'_> {
     /// The link as it came to the host: its index may be another than in the pod, its address the one that a driver comes out of
     /// the move with (igbvf: the PF's) or a bond of the pod's gives back. Told by the kernel, for to ask is to wait behind
     /// all who move links meanwhile.
-    fn arrived(&self, host: &mut Host, arrivals: &mut Arrivals, alias: Option<&str>) -> Result<Link, Error> {
+    fn arrived(
+        &self,
+        host: &mut Host,
+        arrivals: Result<Arrivals, netlink::Error>,
+        alias: Option<&str>,
+    ) -> Result<Link, Error> {
         let name = &self.before.name;
-        Ok(match arrivals.last(name.as_str())? {
+        // The link is home: what is wrong with the telling is no error.
+        Ok(match arrivals.ok().and_then(|mut arrivals| arrivals.last(name.as_str())) {
             Some(told) => Link { alias: alias.map_or_else(|| told.alias.clone(), str::to_owned), ..told },
             None => host.netlink.link_by_name(name)?,
         })

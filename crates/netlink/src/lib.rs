@@ -6,6 +6,7 @@ mod address;
 mod announce;
 mod arrivals;
 mod attribute;
+mod datagram;
 mod default_route;
 mod devlink;
 mod error;

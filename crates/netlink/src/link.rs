@@ -107,14 +107,14 @@ pub(crate) const HEADER_LEN: usize = 16;
 impl Netlink {
     /// The link of that name, or of that alternative name: the kernel looks among both.
     pub fn link_by_name(&mut self, name: &IfName) -> Result<Link, Error> {
-        let mut request = asked(0);
+        let mut request = header(0, 0, 0);
         push_text(&mut request, IFLA_IFNAME, name.as_str());
         self.link(&request)
     }
 
     /// The link of that name or alternative name, of any length that either can have.
     pub fn link_by_any_name(&mut self, name: &LinkName) -> Result<Link, Error> {
-        let mut request = asked(0);
+        let mut request = header(0, 0, 0);
         let kind = if name.as_str().len() < libc::IFNAMSIZ { IFLA_IFNAME } else { IFLA_ALT_IFNAME };
         push_text(&mut request, kind, name.as_str());
         self.link(&request)
@@ -122,13 +122,16 @@ impl Netlink {
 
     /// The link of that index.
     pub fn link_by_index(&mut self, index: u32) -> Result<Link, Error> {
-        self.link(&asked(index))
+        self.link(&header(index, 0, 0))
     }
 
-    /// All links of this network namespace, in the kernel's order.
+    /// All links of this network namespace, in the kernel's order. Without their counters, with which kernels before 6.15 leave
+    /// `addr_gen_mode` out as well (`inet6_fill_ifla6_attrs`, net/ipv6/addrconf.c): one link tells that when it is asked for.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
         const REQUEST: &str = "list links";
-        let replies = self.ask(REQUEST, RTM_GETLINK, NLM_F_DUMP, &asked(0))?;
+        let mut request = header(0, 0, 0);
+        push(&mut request, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+        let replies = self.ask(REQUEST, RTM_GETLINK, NLM_F_DUMP, &request)?;
         replies.iter().map(|payload| parse(REQUEST, payload)).collect()
     }
 
@@ -226,16 +229,9 @@ impl LinkChange<'_> {
     }
 }
 
-/// The head of a link message.
+/// The head of a link message, about the link of that index or with 0 about the one that an attribute names.
 pub(crate) fn header(index: u32, flags: u32, mask: u32) -> Vec<u8> {
     [0, index, flags, mask].map(u32::to_ne_bytes).concat()
-}
-
-/// A question about one link, or with index 0 about the one that an attribute names.
-fn asked(index: u32) -> Vec<u8> {
-    let mut bytes = header(index, 0, 0);
-    push(&mut bytes, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
-    bytes
 }
 
 fn alt_name(index: u32, name: &str) -> Vec<u8> {

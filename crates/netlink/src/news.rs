@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::sys::socket::SockProtocol;
 
+use crate::datagram::{RTM_NEWLINK, RTMGRP_LINK, messages};
 use crate::error::Error;
-use crate::listen::{Heard, Listener, RTM_NEWLINK, RTMGRP_LINK, messages};
+use crate::listen::{Heard, Listener};
 
 // include/uapi/linux/rtnetlink.h.
 const RTMGRP_IPV4_ROUTE: u32 = 0x40;
