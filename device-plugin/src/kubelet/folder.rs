@@ -149,13 +149,26 @@ impl Events {
         }
     }
 
-    /// Watches what of these is there now. A folder that is watched already stays so.
+    /// Watches what of these is there now, and for a root that is not there the nearest folder above it. A folder that is
+    /// watched already stays so.
     fn cover(&self, root: &Path) {
         let Some(events) = &self.0 else { return };
         let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE | WatchMask::MOVE_SELF;
-        for folder in [root.to_owned(), root.join("plugins_registry"), root.join("device-plugins")] {
-            // What is not there is heard of through its parent, or by the clock.
-            let _ = events.watches().add(&folder, mask | WatchMask::DELETE_SELF | WatchMask::ONLYDIR);
+        let watch = |folder: &Path| {
+            events.watches().add(folder, mask | WatchMask::DELETE_SELF | WatchMask::ONLYDIR).is_ok()
+        };
+        // Until twice the same: what was made before the folder above it was watched has gone unheard.
+        let mut deepest = None;
+        loop {
+            let watched = root.ancestors().find(|folder| watch(folder));
+            if watched.is_none() || watched == deepest {
+                break;
+            }
+            deepest = watched;
+        }
+        for folder in ["plugins_registry", "device-plugins"] {
+            // What is not there is heard of through the root, or by the clock.
+            watch(&root.join(folder));
         }
     }
 
@@ -212,6 +225,29 @@ mod tests {
         while folder.place().is_none_or(|place| place != fourth) {
             folder.stirred().await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_made_later_is_heard_of() {
+        let above = tempfile::tempdir().unwrap();
+        let root = above.path().join("lib/kubelet");
+        let mut folder = Folder::follow(&root, false);
+        let began = std::time::Instant::now();
+        for _ in 0..2 {
+            for made in [above.path().join("lib"), root.clone(), root.join("device-plugins")] {
+                fs::create_dir(made).unwrap();
+                tokio::task::yield_now().await;
+            }
+            folder.moved(None).await;
+            let place = folder.place();
+            fs::remove_dir_all(above.path().join("lib")).unwrap();
+            folder.moved(place.as_ref()).await;
+            while folder.place().is_some() {
+                folder.stirred().await;
+            }
+        }
+        // By the clock it would have been this long at the least, each time.
+        assert!(began.elapsed() < SLOW, "{:?}", began.elapsed());
     }
 
     #[test]
