@@ -76,5 +76,6 @@ fn to_kernel(route: &cni::Route, outcome: &Outcome, link: &Link) -> Route {
         table: route.table,
         scope: route.scope.map(RouteScope),
         priority: route.priority,
+        onlink: route.onlink,
     }
 }

@@ -226,6 +226,10 @@ impl Way<'_> {
             for name in link.alt_names.iter().filter(|name| !wanted.contains(name)) {
                 put(format!("names without {name}"), host.netlink.remove_alt_name(link.index, name));
             }
+            for name in &link.odd_alt_names {
+                let text = String::from_utf8_lossy(name);
+                put(format!("names without {text:?}"), host.netlink.remove_alt_name(link.index, name));
+            }
             for name in wanted.iter().filter(|name| !link.alt_names.contains(name)) {
                 put(format!("alternative name {name}"), host.netlink.add_alt_name(link.index, name));
             }
@@ -318,12 +322,13 @@ impl Way<'_> {
     }
 }
 
-/// Takes the alternative names off that are not wanted, and returns the link with those that it has then. What does not come
-/// off is no error yet: the pod may have taken it off itself, and whether it stands in the way the next step says.
+/// Takes the alternative names off that are not wanted, with all that are no text, and returns the link with those that it has
+/// then. What does not come off is no error yet: whether it stands in the way the next step says.
 fn without_alt_names(netlink: &mut Netlink, link: &Link, unwanted: impl Fn(&str) -> bool) -> Link {
     let mut link = link.clone();
     let index = link.index;
     link.alt_names.retain(|name| !unwanted(name) || netlink.remove_alt_name(index, name).is_err());
+    link.odd_alt_names.retain(|name| netlink.remove_alt_name(index, name).is_err());
     link
 }
 

@@ -87,6 +87,9 @@ pub struct Route {
     /// The scope (1.1.0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<u8>,
+    /// The gateway is on the link whatever the addresses say; for which the protocol has no key.
+    #[serde(skip)]
+    pub onlink: bool,
 }
 
 /// Name servers and search domains.

@@ -30,8 +30,13 @@ pub(crate) fn text(bytes: &[u8], kind: u16) -> Option<String> {
 
 /// A value that is a text, without its final zero.
 pub(crate) fn text_of(value: &[u8]) -> String {
+    String::from_utf8_lossy(bytes_of(value)).into_owned()
+}
+
+/// A value up to its final zero.
+pub(crate) fn bytes_of(value: &[u8]) -> &[u8] {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    String::from_utf8_lossy(&value[..end]).into_owned()
+    &value[..end]
 }
 
 /// The word at a position in a value.

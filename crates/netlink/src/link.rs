@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{DecodeError, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 
-use crate::attribute::{attributes, nested, push, push_text, text, text_of, word};
+use crate::attribute::{attributes, bytes_of, nested, push, push_text, text, text_of, word};
 use crate::error::Error;
 use crate::ifname::{IfName, LinkName};
 use crate::mac::MacAddr;
@@ -32,6 +32,8 @@ pub struct Link {
     pub alias: String,
     /// The alternative names, in the kernel's order.
     pub alt_names: Vec<String>,
+    /// Those of them that are no text, and stand nowhere else.
+    pub odd_alt_names: Vec<Vec<u8>>,
     /// The bus address of the parent device, such as a PCI address; the kernel tells since 5.14.
     pub parent: Option<String>,
     /// The kind of a virtual link, such as `veth`; `None` for hardware.
@@ -149,12 +151,16 @@ impl Netlink {
     pub fn add_alt_name(&mut self, index: u32, name: &str) -> Result<(), Error> {
         // The flags are those of `ip link property add`.
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND;
-        self.ask("add alternative name", RTM_NEWLINKPROP, flags, &alt_name(index, name)).map(drop)
+        self.ask("add alternative name", RTM_NEWLINKPROP, flags, &alt_name(index, name.as_bytes())).map(drop)
     }
 
-    /// Takes an alternative name from the link.
-    pub fn remove_alt_name(&mut self, index: u32, name: &str) -> Result<(), Error> {
-        self.ask("remove alternative name", RTM_DELLINKPROP, NLM_F_ACK, &alt_name(index, name)).map(drop)
+    /// Takes an alternative name from the link, which need be no text. That it does not have it is no error.
+    pub fn remove_alt_name(&mut self, index: u32, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        let message = alt_name(index, name.as_ref());
+        match self.ask("remove alternative name", RTM_DELLINKPROP, NLM_F_ACK, &message) {
+            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
+            removed => removed.map(drop),
+        }
     }
 
     fn link(&mut self, message: &[u8]) -> Result<Link, Error> {
@@ -214,7 +220,8 @@ impl LinkChange<'_> {
             push(&mut bytes, IFLA_MTU, &mtu.to_ne_bytes());
         }
         if let Some(alias) = self.alias {
-            push_text(&mut bytes, IFLA_IFALIAS, alias);
+            // Without the final zero, which the longest has no room for; but nothing at all is no attribute.
+            push(&mut bytes, IFLA_IFALIAS, if alias.is_empty() { &[0] } else { alias.as_bytes() });
         }
         if let Some(master) = self.master {
             push(&mut bytes, IFLA_MASTER, &master.to_ne_bytes());
@@ -234,9 +241,9 @@ pub(crate) fn header(index: u32, flags: u32, mask: u32) -> Vec<u8> {
     [0, index, flags, mask].map(u32::to_ne_bytes).concat()
 }
 
-fn alt_name(index: u32, name: &str) -> Vec<u8> {
+fn alt_name(index: u32, name: &[u8]) -> Vec<u8> {
     let mut property = Vec::new();
-    push_text(&mut property, IFLA_ALT_IFNAME, name);
+    push(&mut property, IFLA_ALT_IFNAME, &[name, &[0]].concat());
     let mut bytes = header(index, 0, 0);
     push(&mut bytes, IFLA_PROP_LIST | NLA_F_NESTED, &property);
     bytes
@@ -262,7 +269,14 @@ pub(crate) fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error
             IFLA_MTU => link.mtu = word(value, 0).unwrap_or(link.mtu),
             IFLA_IFALIAS => link.alias = text_of(value),
             IFLA_PARENT_DEV_NAME => link.parent = Some(text_of(value)),
-            IFLA_PROP_LIST => link.alt_names = nested(value, IFLA_ALT_IFNAME).map(text_of).collect(),
+            IFLA_PROP_LIST => {
+                for name in nested(value, IFLA_ALT_IFNAME).map(bytes_of) {
+                    match String::from_utf8(name.to_vec()) {
+                        Ok(name) => link.alt_names.push(name),
+                        Err(odd) => link.odd_alt_names.push(odd.into_bytes()),
+                    }
+                }
+            }
             IFLA_LINKINFO => link.read_info(value),
             IFLA_MASTER => link.master = word(value, 0),
             IFLA_AF_SPEC => {

@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteProtocol,
+    RouteType,
 };
 
 use crate::address::family;
@@ -48,6 +49,8 @@ pub struct Route {
     pub scope: Option<RouteScope>,
     /// The metric; `None` for the kernel's default.
     pub priority: Option<u32>,
+    /// The gateway is on the link whatever the addresses say (`RTNH_F_ONLINK`).
+    pub onlink: bool,
 }
 
 impl Netlink {
@@ -82,6 +85,7 @@ impl Netlink {
         message.header.protocol = RouteProtocol::Boot;
         message.header.kind = RouteType::Unicast;
         message.header.scope = scope.0.into();
+        message.header.flags.set(RouteFlags::Onlink, route.onlink);
         message.attributes = vec![RouteAttribute::Oif(route.link)];
         if route.destination.prefix_len() > 0 {
             message.attributes.push(RouteAttribute::Destination(route.destination.network().into()));
@@ -97,7 +101,8 @@ impl Netlink {
     }
 }
 
-/// A route as the kernel tells it, once for each of its ways; none where it is of no IP family.
+/// A route as the kernel tells it, once for each of its ways; none where it is of no IP family, nor of a way whose gateway is of
+/// another one (`RTA_VIA`).
 pub(crate) fn read(message: &RouteMessage, link: u32) -> Vec<Route> {
     let header = &message.header;
     let unspecified = match header.address_family {
@@ -106,32 +111,35 @@ pub(crate) fn read(message: &RouteMessage, link: u32) -> Vec<Route> {
         _ => return Vec::new(),
     };
     let (mut to, mut table, mut priority) = (Some(unspecified), u32::from(header.table), None);
-    let mut gateways = Vec::new();
+    let mut ways = Vec::new();
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(found) => to = address(found),
-            RouteAttribute::MultiPath(ways) => {
-                gateways.extend(ways.iter().map(|way| gateway(&way.attributes)));
+            RouteAttribute::MultiPath(hops) => {
+                let onlink = |flags: RouteNextHopFlags| flags.contains(RouteNextHopFlags::Onlink);
+                ways.extend(hops.iter().map(|hop| (&hop.attributes, onlink(hop.flags))));
             }
             RouteAttribute::Table(found) => table = *found,
             RouteAttribute::Priority(found) => priority = Some(*found),
             _ => {}
         }
     }
-    if gateways.is_empty() {
-        gateways.push(gateway(&message.attributes));
+    if ways.is_empty() {
+        ways.push((&message.attributes, header.flags.contains(RouteFlags::Onlink)));
     }
+    ways.retain(|(attributes, _)| !attributes.iter().any(|it| matches!(it, RouteAttribute::Via(_))));
     let destination = to.and_then(|to| IpNet::new(to, header.destination_prefix_length).ok());
     let Some(destination) = destination else { return Vec::new() };
-    let through = |gateway| Route {
+    let through = |(attributes, onlink): (&Vec<RouteAttribute>, bool)| Route {
         destination,
-        gateway,
+        gateway: gateway(attributes),
         link,
         table: (table != u32::from(RouteHeader::RT_TABLE_MAIN)).then_some(table),
         scope: Some(RouteScope(header.scope.into())),
         priority,
+        onlink,
     };
-    gateways.into_iter().map(through).collect()
+    ways.into_iter().map(through).collect()
 }
 
 fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {

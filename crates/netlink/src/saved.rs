@@ -11,7 +11,7 @@ use netlink_packet_route::route::RouteMessage;
 use serde::{Deserialize, Serialize};
 
 use crate::address::RTM_NEWADDR;
-use crate::attribute::{nested, word};
+use crate::attribute::{nested, push, word};
 use crate::default_route::{HOP_HEADER, RTA_MULTIPATH, RTA_NH_ID, hops};
 use crate::error::Error;
 use crate::route::{ROUTE_HEADER, RTA_OIF, RTM_NEWROUTE, Route};
@@ -41,6 +41,7 @@ const IFA_FLAGS: u16 = 8;
 const IFA_PROTO: u16 = 11;
 const IFA_LOCAL: u16 = 2;
 const IFA_ADDRESS: u16 = 1;
+/// Of IPv6; an IPv4 address with this flag is a second one of its subnet.
 const IFA_F_TEMPORARY: u32 = 0x01;
 const IFA_F_NODAD: u8 = 0x02;
 const IFA_F_DADFAILED: u32 = 0x08;
@@ -53,6 +54,10 @@ const ROUTE_TYPE: usize = 7;
 const ROUTE_FLAGS: usize = 8;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PREFSRC: u16 = 7;
+const RTA_CACHEINFO: u16 = 12;
+const RTA_EXPIRES: u16 = 23;
+/// Where a `struct rta_cacheinfo` has how long the route will live, in hundredths of a second (`USER_HZ`); 0 for ever.
+const CACHEINFO_EXPIRES: usize = 2;
 const RTN_UNICAST: u8 = 1;
 const RT_TABLE_LOCAL: u8 = 255;
 const RTPROT_KERNEL: u8 = 2;
@@ -79,8 +84,9 @@ impl SavedNetwork {
     /// The routes, for the link of that index; one that has several gateways is as many. A subnet's is not among them: an
     /// address that is given to a pod comes with one.
     pub fn routes(&self, link: u32) -> Vec<Route> {
-        let routes =
-            self.routes.iter().filter(|message| message.0.get(ROUTE_PROTOCOL) != Some(&RTPROT_KERNEL));
+        let routes = self.routes.iter().filter(|message| {
+            message.0.get(ROUTE_PROTOCOL) != Some(&RTPROT_KERNEL) && is_unicast(&message.0)
+        });
         let messages = routes.filter_map(|message| RouteMessage::parse(&message.0).ok());
         messages.flat_map(|message| route::read(&message, link)).collect()
     }
@@ -127,7 +133,9 @@ impl Netlink {
         let mut found = Vec::new();
         for family in [libc::AF_INET, libc::AF_INET6] {
             let mut replies = self.routes(family, Some(link))?;
-            replies.retain(|reply| Ways::of(reply, family, link) != Ways::None && !comes_again(reply, &[]));
+            replies.retain(|reply| {
+                Ways::of(reply, family, link) != Ways::None && is_unicast(reply) && !comes_again(reply, &[])
+            });
             let messages = replies.iter().filter_map(|reply| RouteMessage::parse(reply).ok());
             found.extend(messages.flat_map(|message| route::read(&message, link)));
         }
@@ -203,7 +211,11 @@ fn is_address(payload: &[u8], link: u32) -> bool {
     let flags = address_flags(payload, attributes);
     let proto = nested(attributes, IFA_PROTO).next().and_then(|proto| proto.first());
     let own = proto.is_some_and(|proto| IFAPROT_KERNEL.contains(proto));
-    word(payload, 1) == Some(link) && flags & (IFA_F_TEMPORARY | IFA_F_DADFAILED) == 0 && !own
+    let passing = match i32::from(payload[0]) {
+        libc::AF_INET6 => IFA_F_TEMPORARY | IFA_F_DADFAILED,
+        _ => 0,
+    };
+    word(payload, 1) == Some(link) && flags & passing == 0 && !own
 }
 
 fn address_flags(payload: &[u8], attributes: &[u8]) -> u32 {
@@ -238,10 +250,15 @@ fn comes_again(payload: &[u8], unrouted: &[IpNet]) -> bool {
     }
 }
 
+/// Whether it is a route as a pod has them: others say what is this node's own, or a group's.
+fn is_unicast(route: &[u8]) -> bool {
+    route.get(ROUTE_TYPE) == Some(&RTN_UNICAST)
+}
+
 /// By which links a route leaves, seen from one of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Ways {
-    /// It is no unicast route, or it leaves by other links alone.
+    /// It is what the kernel makes of each address, or it leaves by other links alone.
     None,
     /// By this one and no other.
     ByThisLink,
@@ -252,10 +269,9 @@ enum Ways {
 impl Ways {
     fn of(payload: &[u8], family: i32, link: u32) -> Self {
         let Some(attributes) = payload.get(ROUTE_HEADER..) else { return Self::None };
-        let made = i32::from(payload[0]) == family
-            && payload[ROUTE_TYPE] == RTN_UNICAST
-            && payload[ROUTE_TABLE] != RT_TABLE_LOCAL;
-        if !made {
+        let is_kernels = payload[ROUTE_PROTOCOL] == RTPROT_KERNEL
+            && (payload[ROUTE_TYPE] != RTN_UNICAST || payload[ROUTE_TABLE] == RT_TABLE_LOCAL);
+        if i32::from(payload[0]) != family || is_kernels {
             return Self::None;
         }
         let mut links: Vec<u32> = nested(attributes, RTA_OIF).filter_map(|value| word(value, 0)).collect();
@@ -284,13 +300,14 @@ impl Message {
         bytes
     }
 
-    /// The route message for another index, without what tells a state, and by its own gateways where it led through a nexthop
-    /// object: the kernel dropped that with the link, and takes no message that has both.
+    /// The route message for another index, without what tells a state, with its lifetime in the form in which it is asked for, and
+    /// by its own gateways where it led through a nexthop object: the kernel dropped that with the link, and takes no message
+    /// that has both.
     fn through(&self, link: u32) -> Vec<u8> {
         let mut bytes = self.0.clone();
         let flags = bytes.get(ROUTE_FLAGS..).and_then(|flags| word(flags, 0)).unwrap_or_default();
         put_word(&mut bytes, ROUTE_FLAGS, flags & u32::from(RTNH_F_ASKED));
-        let mut by_object = None;
+        let (mut by_object, mut expires) = (None, None);
         let mut at = ROUTE_HEADER;
         each_attribute(&mut bytes, ROUTE_HEADER, |kind, value| {
             let end = at + (4 + value.len()).next_multiple_of(4);
@@ -298,12 +315,16 @@ impl Message {
                 RTA_OIF => put_word(value, 0, link),
                 RTA_MULTIPATH => hops_through(value, link),
                 RTA_NH_ID => by_object = Some(at..end),
+                RTA_CACHEINFO => expires = word(value, CACHEINFO_EXPIRES).filter(|left| *left > 0),
                 _ => {}
             }
             at = end;
         });
         if let Some(object) = by_object {
             bytes.drain(object.start..object.end.min(bytes.len()));
+        }
+        if let Some(left) = expires {
+            push(&mut bytes, RTA_EXPIRES, &left.div_ceil(100).to_ne_bytes());
         }
         bytes
     }

@@ -116,5 +116,5 @@ fn to_result(route: &netlink::Route) -> cni::Route {
     let scope = if route.gateway.is_none() { Some(RouteScope::LINK) } else { route.scope };
     let scope = scope.map(|scope| scope.0);
     let (dst, gw, priority, table) = (route.destination, route.gateway, route.priority, route.table);
-    cni::Route { dst, gw, mtu: None, advmss: None, priority, table, scope }
+    cni::Route { dst, gw, mtu: None, advmss: None, priority, table, scope, onlink: route.onlink }
 }

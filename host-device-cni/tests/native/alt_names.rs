@@ -1,5 +1,9 @@
 //! Alternative names on the way home: a pod may give its link any that it likes, and the host may give away what the link had.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::node::{Node, conf};
@@ -12,6 +16,10 @@ fn a_pod_cannot_keep_its_link_by_the_names_that_it_gives_it() {
     for taken in ["peer0", "nic0", "nobodys"] {
         node.pod.ip(&["link", "property", "add", "dev", "net1", "altname", taken]);
     }
+    // One that is no text, either.
+    let mut odd = Command::new("ip");
+    odd.args(["-n", node.pod.name(), "link", "property", "add", "dev", "net1", "altname"]);
+    assert!(odd.arg(OsStr::from_bytes(b"odd\xff")).status().unwrap().success());
     node.call("DEL", &conf(&[])).success();
     assert_eq!(node.nic(), before);
     assert_eq!(node.records(), [""; 0]);

@@ -27,6 +27,17 @@ fn a_link_comes_back_as_it_was() {
 }
 
 #[test]
+fn the_longest_alias_that_there_is_comes_back() {
+    let node = Node::new();
+    node.host.ip(&["link", "set", "nic0", "alias", &"a".repeat(255)]);
+    let before = node.nic();
+    node.call("ADD", &conf(&[])).success();
+    node.call("DEL", &conf(&[])).success();
+    assert_eq!(node.nic(), before);
+    assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
 fn a_second_del_and_one_without_a_namespace_succeed() {
     let node = Node::new();
     node.call("ADD", &conf(&[])).success();

@@ -76,6 +76,82 @@ fn of_every_form_are_given_back() {
     comes_to(&before, || told(&node), &deleted.stderr);
 }
 
+/// As an ENI with several private addresses has them.
+#[test]
+fn of_one_subnet_are_given_back_in_their_order() {
+    let node = Node::new();
+    let ip = |args: &str| node.host.ip(&args.split(' ').collect::<Vec<_>>());
+    for last in [10, 12, 11] {
+        ip(&format!("address add 192.0.2.{last}/24 brd + dev nic0"));
+    }
+    ip("route add 198.51.100.0/24 via 192.0.2.1 dev nic0 src 192.0.2.11");
+    let before = network(&node);
+    let added = node.call("ADD", &conf(&[("useInterfaceNetwork", json!(true))]));
+    let addresses = added.success()["ips"].as_array().unwrap().iter().map(|ip| ip["address"].clone());
+    assert_eq!(addresses.collect::<Value>(), json!(["192.0.2.10/24", "192.0.2.12/24", "192.0.2.11/24"]));
+    let deleted = node.call("DEL", &conf(&[]));
+    deleted.success();
+    comes_to(&before, || network(&node), &deleted.stderr);
+    assert_eq!(deleted.stderr, "");
+}
+
+/// What is this node's own by a route and not by an address, and a route that ends by itself.
+#[test]
+fn of_other_types_and_with_an_end_are_given_back() {
+    let node = connected();
+    let ip = |args: &str| node.host.ip(&args.split(' ').collect::<Vec<_>>());
+    ip("route add local 198.51.105.0/24 dev nic0");
+    ip("route add local 198.51.106.0/24 dev nic0 table local");
+    ip("route add broadcast 198.51.107.255 dev nic0");
+    ip("route add multicast 224.0.5.0/24 dev nic0");
+    ip("-6 route add 2001:db8:5::/48 via 2001:db8::1 dev nic0 expires 2000");
+    let told = || {
+        let mut told = network(&node);
+        // It goes on living, and `ip` tells seconds.
+        for route in told["routes6"].as_array_mut().into_iter().flatten() {
+            if let Some(left) = route.get_mut("expires") {
+                *left = left.as_u64().is_some_and(|left| left > 1000).into();
+            }
+        }
+        told
+    };
+    let before = told();
+    assert!(before["routes6"].to_string().contains("expires"), "{before}");
+    // None of them but the last is the pod's.
+    let added = node.call("ADD", &conf(&[("useInterfaceNetwork", json!(true))]));
+    let routes = added.success()["routes"].to_string();
+    assert!(routes.contains("2001:db8:5::/48"), "{routes}");
+    assert!(
+        !["198.51.105", "198.51.106", "198.51.107", "224.0"].iter().any(|to| routes.contains(to)),
+        "{routes}"
+    );
+    let deleted = node.call("DEL", &conf(&[]));
+    deleted.success();
+    comes_to(&before, told, &deleted.stderr);
+}
+
+/// As clouds do that give each NIC an address and no subnet.
+#[test]
+fn with_a_gateway_outside_of_every_subnet_are_taken_along() {
+    let node = Node::new();
+    let ip = |args: &str| node.host.ip(&args.split(' ').collect::<Vec<_>>());
+    ip("address add 192.0.2.10/32 dev nic0");
+    ip("route add 198.51.100.0/24 via 192.0.2.1 dev nic0 onlink");
+    ip("route add 203.0.113.0/24 via inet6 fe80::1 dev nic0");
+    let before = network(&node);
+    let added = node.call("ADD", &conf(&[("useInterfaceNetwork", json!(true))]));
+    // A gateway of the other family is nothing that a result can tell.
+    assert_eq!(added.success()["routes"], json!([{"dst": "198.51.100.0/24", "gw": "192.0.2.1", "scope": 0}]));
+    let inside = node.pod.json(&["route", "show", "198.51.100.0/24"]);
+    assert_eq!(
+        (&inside[0]["gateway"], inside[0]["flags"].to_string().contains("onlink")),
+        (&json!("192.0.2.1"), true)
+    );
+    let deleted = node.call("DEL", &conf(&[]));
+    deleted.success();
+    comes_to(&before, || network(&node), &deleted.stderr);
+}
+
 /// As `NetworkManager` makes them: the address without the route to its subnet, and that by itself, marked as the kernel's own.
 #[test]
 fn of_a_subnet_that_the_kernel_was_told_to_make_no_route_for_are_given_back() {

@@ -88,7 +88,7 @@ fn writes_what_the_library_writes() {
         name: Some("net1"),
         mac: Some(&mac),
         mtu: Some(1400),
-        alias: Some("eth1"),
+        alias: None,
         up: Some(true),
         allmulti: Some(false),
         master: Some(3),
@@ -99,7 +99,6 @@ fn writes_what_the_library_writes() {
         LinkAttribute::IfName("net1".to_owned()),
         LinkAttribute::Address(mac.bytes().to_vec()),
         LinkAttribute::Mtu(1400),
-        LinkAttribute::IfAlias("eth1".to_owned()),
         LinkAttribute::Controller(3),
         LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
             In6AddrGenMode::None,
@@ -111,7 +110,22 @@ fn writes_what_the_library_writes() {
     assert_eq!(change.message(7), emitted(&same));
     same.attributes = vec![LinkAttribute::PropList(vec![Prop::AltIfName("enp33s0".to_owned())])];
     (same.header.flags, same.header.change_mask) = (LinkFlags::empty(), LinkFlags::empty());
-    assert_eq!(alt_name(7, "enp33s0"), emitted(&same));
+    assert_eq!(alt_name(7, b"enp33s0"), emitted(&same));
+}
+
+#[test]
+fn an_alias_goes_without_a_final_zero_and_none_as_one() {
+    let alias = |alias| LinkChange { alias: Some(alias), ..LinkChange::default() }.message(7);
+    assert_eq!(alias("eth1")[HEADER_LEN..], *b"\x08\0\x14\0eth1");
+    assert_eq!(alias("")[HEADER_LEN..], *b"\x05\0\x14\0\0\0\0\0");
+}
+
+#[test]
+fn a_name_that_is_no_text_is_known_by_its_bytes() {
+    let mut bytes = reply(vec![]);
+    bytes.extend([20, 0, 52, 0, 6, 0, 53, 0, b'a', 0, 0, 0, 7, 0, 53, 0, b'b', 255, 0, 0]);
+    let link = parse("get link", &bytes).unwrap();
+    assert_eq!((link.alt_names, link.odd_alt_names), (vec!["a".to_owned()], vec![vec![b'b', 255]]));
 }
 
 #[test]
