@@ -64,7 +64,7 @@ fuzz_target!(|bytes: &[u8]| {
         3 => drop(netlink.addresses(7)),
         4 => drop(netlink.default_routes().map(|routes| format!("{routes:?}"))),
         5 => {
-            if let Ok(saved) = netlink.save_network(7) {
+            if let Ok(saved) = netlink.save_network(7, true) {
                 let _ = (saved.is_empty(), saved.addresses(), saved.routes(7));
                 let _ = netlink.restore_network(8, &saved);
             }

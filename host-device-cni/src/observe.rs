@@ -63,7 +63,7 @@ fn under(above: Option<&IfName>) -> String {
 pub(crate) fn observe(host: &mut Host, key: &DeviceKey) -> Result<Observed, ObserveError> {
     let mut observed = find(host, key)?;
     if let Some(link) = &observed.link {
-        observed.network = host.netlink.save_network(link.index)?;
+        observed.network = host.netlink.save_network(link.index, link.ip.follows_routers())?;
         let master = link.master.map(|master| host.netlink.link_by_index(master)).transpose()?;
         // A name that the kernel gave is one.
         observed.master = master.and_then(|master| master.name.parse().ok());

@@ -216,13 +216,13 @@ pub enum Error {
         /// The link's name.
         link: String,
     },
-    /// A kernel setting of the pod's link cannot be written.
-    #[error("cannot set {path} in the pod to {value:?}: {source}")]
+    /// A kernel setting of a link cannot be written.
+    #[error("cannot set {path} to {value:?}: {source}")]
     Sysctl {
         /// The setting.
         path: PathBuf,
         /// The value.
-        value: &'static str,
+        value: String,
         /// Why.
         source: io::Error,
     },

@@ -1,7 +1,7 @@
 //! The keys of the Go sriov plugin's cache file, and the record that is made of them for a pod of its.
 //! It must not be needed for our own records, and it writes nothing.
 
-use netlink::{LinkState, VfAttribute, VlanProto};
+use netlink::{LinkSettings, LinkState, VfAttribute, VlanProto};
 use pci::Sysfs;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -212,6 +212,9 @@ impl Cache {
                 alt_names: None,
                 allmulti: None,
                 addr_gen_mode: None,
+                settings: LinkSettings::default(),
+                ip: Box::default(),
+                xdp: None,
                 pod_name: None,
             }));
         }

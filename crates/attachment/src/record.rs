@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use cni::{Args, Request};
-use netlink::{IfName, Link, MacAddr, Netns, NetnsId, ParseIfNameError, SavedNetwork, VfAttribute};
+use netlink::{
+    IfName, IpSettings, Link, LinkSettings, MacAddr, Netns, NetnsId, ParseIfNameError, SavedNetwork,
+    VfAttribute,
+};
 use pci::PciAddress;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -137,6 +140,15 @@ pub struct LinkBefore {
     /// How the kernel makes its IPv6 link-local address.
     #[serde(default)]
     pub addr_gen_mode: Option<u8>,
+    /// What else was set on it.
+    #[serde(default)]
+    pub settings: LinkSettings,
+    /// The settings of IP, which the move takes from it.
+    #[serde(default)]
+    pub ip: Box<IpSettings>,
+    /// Whether it had an XDP program.
+    #[serde(default)]
+    pub xdp: Option<bool>,
     /// Its name in the pod; `None`: the owner's interface.
     #[serde(default)]
     pub pod_name: Option<IfName>,
@@ -158,6 +170,9 @@ impl LinkBefore {
             alt_names: Some(link.alt_names.clone()),
             allmulti: Some(link.allmulti),
             addr_gen_mode: link.addr_gen_mode,
+            settings: link.settings.clone(),
+            ip: Box::new(link.ip.clone()),
+            xdp: Some(link.xdp != 0),
             pod_name: None,
         })
     }

@@ -5,12 +5,13 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use netlink::{Arrivals, Group, Link, LinkChange, Netlink, Watch};
+use netlink::{Arrivals, Group, IpSetting, Link, LinkChange, Netlink, Watch};
 
 use crate::error::Error;
 use crate::host::{Device, Host};
 use crate::record::{LinkBefore, Record, Undo};
 use crate::restored::Restored;
+use crate::sysctl;
 
 mod find;
 
@@ -62,7 +63,11 @@ pub(crate) fn bring_home(
     let is_virtual = is_virtual(before);
     let wait = if is_virtual { Duration::ZERO } else { CLEANUP };
     match watch.until(wait, || way.on_host(host))? {
-        Some(link) => way.settle(host, link, restored).map(Some),
+        Some(link) => {
+            // A list does not tell all of a link.
+            let link = host.netlink.link_by_index(link.index)?;
+            way.settle(host, link, restored).map(Some)
+        }
         None if is_virtual => {
             if let Some(pod) = &mut pod
                 && let Some(link) = way.changed_in_pod(pod)?
@@ -127,6 +132,10 @@ impl Way<'_> {
     /// host then. Its MTU is not in that message: one that the kernel refuses by now would end it halfway.
     fn leave_pod(&self, host: &mut Host, pod: &mut Netlink, link: &Link) -> Result<Link, Error> {
         let link = &without_alt_names(pod, link, |alt| !self.may_keep(alt));
+        if let Some(change) = self.without_xdp(link) {
+            // The pod's program must not see what the host's link receives. Where it stays all the same, that is told at home.
+            let _ = pod.change_link(link.index, "take an XDP program off", &change);
+        }
         let change = LinkChange { mtu: None, addr_gen_mode: None, ..self.change(link) };
         let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..change.clone() };
         let up = self.is_up_at_once(link);
@@ -137,8 +146,9 @@ impl Way<'_> {
             moved => {
                 self.named(moved)?;
                 let link = self.arrived(host, arrivals, change.alias)?;
-                let wrong_mode = self.change(&link).addr_gen_mode.is_some();
-                return if link.up && wrong_mode { self.down(host, &link) } else { Ok(link) };
+                let differs =
+                    self.change(&link).addr_gen_mode.is_some() || !self.ip_settings(&link).is_empty();
+                return if link.up && differs { self.down(host, &link) } else { Ok(link) };
             }
         }
         // The kernel moves under the pod's name and renames then, which failed; or names of the link's are taken on the host, and
@@ -222,6 +232,13 @@ impl Way<'_> {
                 put(what, host.netlink.change_link(link.index, "put link back", &change));
             }
         }
+        if let Some(change) = self.without_xdp(&link) {
+            let taken = host.netlink.change_link(link.index, "take an XDP program off", &change);
+            put("having no XDP program".to_owned(), taken);
+        }
+        for (name, value) in self.before.settings.changed_in(&link.settings) {
+            put(format!("{name} {value}"), host.netlink.set_link_setting(link.index, name, value));
+        }
         if let Some(wanted) = &self.before.alt_names {
             for name in link.alt_names.iter().filter(|name| !wanted.contains(name)) {
                 put(format!("names without {name}"), host.netlink.remove_alt_name(link.index, name));
@@ -233,6 +250,11 @@ impl Way<'_> {
             for name in wanted.iter().filter(|name| !link.alt_names.contains(name)) {
                 put(format!("alternative name {name}"), host.netlink.add_alt_name(link.index, name));
             }
+        }
+        for setting in self.ip_settings(&link) {
+            // No other DEL could write more of it.
+            let put = sysctl::put_back(&link.name, setting);
+            restored.notices.extend(put.err());
         }
         if differed { Ok(host.netlink.link_by_index(link.index)?) } else { Ok(link) }
     }
@@ -246,6 +268,7 @@ impl Way<'_> {
             Undo::Link(before) => {
                 before.mtu.is_none_or(|mtu| mtu == link.mtu)
                     && before.addr_gen_mode.is_none_or(|mode| mode == EUI64)
+                    && !before.ip.is_without_ipv6()
             }
             Undo::Master(_) | Undo::Unknown(_) => false,
             _ => true,
@@ -297,6 +320,17 @@ impl Way<'_> {
             addr_gen_mode: self.before.addr_gen_mode.filter(|mode| link.addr_gen_mode != Some(*mode)),
             ..LinkChange::default()
         }
+    }
+
+    /// Takes off the XDP program of a link that had none.
+    fn without_xdp(&self, link: &Link) -> Option<LinkChange<'_>> {
+        let is_pods = link.xdp != 0 && self.before.xdp == Some(false);
+        is_pods.then(|| LinkChange { without_xdp: Some(link.xdp), ..LinkChange::default() })
+    }
+
+    /// The settings of IP that the link, on the host, has otherwise than it had.
+    fn ip_settings(&self, link: &Link) -> Vec<IpSetting> {
+        self.before.ip.changed_in(&link.ip)
     }
 
     /// The alias for the way home. A link that is known by no device, and does not have its address yet, may come to another

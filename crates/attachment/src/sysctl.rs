@@ -1,10 +1,10 @@
-//! Kernel settings of links, below `/proc/sys/net`: set in the pod, read on the host.
-//! It must not change any of the host's.
+//! Kernel settings of links, below `/proc/sys/net`: set in the pod, put back on the host.
+//! It must not change any that are the namespace's and not a link's, but IPv6 on a pod's loopback.
 
 use std::io;
 use std::path::PathBuf;
 
-use netlink::Netns;
+use netlink::{IpSetting, Netns};
 
 use crate::error::Error;
 
@@ -27,7 +27,13 @@ pub(crate) fn enable_ipv6(pod: &Netns, link: &str) -> Result<(), Error> {
     let disable = |name| ("ipv6", name, "disable_ipv6", "0");
     let keep @ (family, _, name, value) = ("ipv6", link, "keep_addr_on_down", "1");
     let [_, _, kept] = set(pod, [disable("lo"), disable(link), keep])?;
-    kept.map_err(|source| Error::Sysctl { path: path(family, link, name), value, source })
+    kept.map_err(|source| Error::Sysctl { path: path(family, link, name), value: value.to_owned(), source })
+}
+
+/// Gives a link of this process's namespace a setting that it had.
+pub(crate) fn put_back(link: &str, setting: IpSetting) -> Result<(), Error> {
+    let (path, value) = (path(setting.family, link, setting.name), setting.value.to_string());
+    std::fs::write(&path, &value).map_err(|source| Error::Sysctl { path, value, source })
 }
 
 /// A setting: family, link, name, and what it is to be.

@@ -8,7 +8,9 @@ use netlink_packet_core::{DecodeError, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NL
 use crate::attribute::{attributes, bytes_of, nested, push, push_text, text, text_of, word};
 use crate::error::Error;
 use crate::ifname::{IfName, LinkName};
+use crate::ip_settings::IpSettings;
 use crate::mac::MacAddr;
+use crate::settings::LinkSettings;
 use crate::socket::Netlink;
 
 /// What the kernel says of one link.
@@ -47,6 +49,12 @@ pub struct Link {
     pub mac_before_bond: Option<MacAddr>,
     /// How the kernel makes its IPv6 link-local address (`IN6_ADDR_GEN_MODE_…`); `None` for a link without IPv6.
     pub addr_gen_mode: Option<u8>,
+    /// What else an administrator sets on a link.
+    pub settings: LinkSettings,
+    /// The settings of IP, which belong to the link and its namespace.
+    pub ip: IpSettings,
+    /// How an XDP program is attached (`XDP_ATTACHED_…`); 0 for none.
+    pub xdp: u8,
 }
 
 /// The properties to change; what is `None` stays.
@@ -71,6 +79,8 @@ pub struct LinkChange<'a> {
     pub master: Option<u32>,
     /// How the kernel is to make its IPv6 link-local address, which it does when the link comes up.
     pub addr_gen_mode: Option<u8>,
+    /// Takes off the XDP program that is attached in this way (`XDP_ATTACHED_…`).
+    pub without_xdp: Option<u8>,
 }
 
 // include/uapi/linux/rtnetlink.h, if_link.h and netlink.h.
@@ -88,6 +98,10 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BOND_SLAVE_PERM_HWADDR: u16 = 4;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_FD: u16 = 1;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_FLAGS: u16 = 3;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 /// `AF_INET6`, as the kind of an attribute in `IFLA_AF_SPEC`.
@@ -127,14 +141,16 @@ impl Netlink {
         self.link(&header(index, 0, 0))
     }
 
-    /// All links of this network namespace, in the kernel's order. Without their counters, with which kernels before 6.15 leave
-    /// `addr_gen_mode` out as well (`inet6_fill_ifla6_attrs`, net/ipv6/addrconf.c): one link tells that when it is asked for.
+    /// All links of this network namespace, in the kernel's order. Without their settings of IP, and without their counters, with
+    /// which kernels before 6.15 leave `addr_gen_mode` out as well (`inet6_fill_ifla6_attrs`, net/ipv6/addrconf.c): one link
+    /// tells these when it is asked for.
     pub fn links(&mut self) -> Result<Vec<Link>, Error> {
         const REQUEST: &str = "list links";
         let mut request = header(0, 0, 0);
         push(&mut request, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
         let replies = self.ask(REQUEST, RTM_GETLINK, NLM_F_DUMP, &request)?;
-        replies.iter().map(|payload| parse(REQUEST, payload)).collect()
+        let links = replies.iter().map(|payload| parse(REQUEST, payload));
+        links.map(|link| Ok(Link { ip: IpSettings::default(), ..link? })).collect()
     }
 
     /// Changes the link in one message.
@@ -226,6 +242,12 @@ impl LinkChange<'_> {
         if let Some(master) = self.master {
             push(&mut bytes, IFLA_MASTER, &master.to_ne_bytes());
         }
+        if let Some(attached) = self.without_xdp {
+            let mut none = Vec::new();
+            push(&mut none, IFLA_XDP_FD, &(-1_i32).to_ne_bytes());
+            push(&mut none, IFLA_XDP_FLAGS, &xdp_flag(attached).to_ne_bytes());
+            push(&mut bytes, IFLA_XDP | NLA_F_NESTED, &none);
+        }
         if let Some(mode) = self.addr_gen_mode {
             let (mut inet6, mut families) = (Vec::new(), Vec::new());
             push(&mut inet6, IFLA_INET6_ADDR_GEN_MODE, &[mode]);
@@ -233,6 +255,19 @@ impl LinkChange<'_> {
             push(&mut bytes, IFLA_AF_SPEC, &families);
         }
         bytes
+    }
+}
+
+/// Which of the ways to attach an XDP program is meant: of those in the driver, before it and in hardware.
+fn xdp_flag(attached: u8) -> u32 {
+    const DRIVER: u8 = 1;
+    const SKB: u8 = 2;
+    const HARDWARE: u8 = 3;
+    match attached {
+        DRIVER => 1 << 2,
+        SKB => 1 << 1,
+        HARDWARE => 1 << 3,
+        _ => 0,
     }
 }
 
@@ -260,6 +295,7 @@ pub(crate) fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error
         up: flags & IFF_UP != 0,
         allmulti: flags & IFF_ALLMULTI != 0,
         running: flags & IFF_RUNNING != 0,
+        settings: LinkSettings::of_flags(flags),
         ..Link::default()
     };
     for (kind, value) in attributes(payload.get(HEADER_LEN..).ok_or_else(cut)?) {
@@ -283,8 +319,12 @@ pub(crate) fn parse(request: &'static str, payload: &[u8]) -> Result<Link, Error
                 let mut mode =
                     nested(value, OF_INET6).flat_map(|inet6| nested(inet6, IFLA_INET6_ADDR_GEN_MODE));
                 link.addr_gen_mode = mode.next().and_then(|mode| mode.first().copied());
+                link.ip = IpSettings::read(value);
             }
-            _ => {}
+            IFLA_XDP => {
+                link.xdp = nested(value, IFLA_XDP_ATTACHED).find_map(|how| how.first().copied()).unwrap_or(0);
+            }
+            _ => link.settings.take(kind, value),
         }
     }
     Ok(link)

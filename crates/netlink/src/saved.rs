@@ -99,8 +99,9 @@ impl SavedNetwork {
 }
 
 impl Netlink {
-    /// Keeps what the link has now.
-    pub fn save_network(&mut self, link: u32) -> Result<SavedNetwork, Error> {
+    /// Keeps what the link has now. Where the kernel does not follow routers on it somebody else has made the routes of their
+    /// advertisements, and they are kept, too.
+    pub fn save_network(&mut self, link: u32, follows_routers: bool) -> Result<SavedNetwork, Error> {
         let mut addresses = self.address_messages(link)?;
         addresses.retain(|reply| is_address(reply, link));
         let unrouted: Vec<IpNet> = addresses.iter().filter_map(|reply| unrouted(reply)).collect();
@@ -108,7 +109,7 @@ impl Netlink {
         for family in [libc::AF_INET, libc::AF_INET6] {
             for reply in self.routes(family, Some(link))? {
                 match Ways::of(&reply, family, link) {
-                    _ if comes_again(&reply, &unrouted) => {}
+                    _ if comes_again(&reply, &unrouted, follows_routers) => {}
                     Ways::ByThisLink => routes.push(reply),
                     Ways::ByOthersToo => shared += 1,
                     Ways::None => {}
@@ -134,7 +135,9 @@ impl Netlink {
         for family in [libc::AF_INET, libc::AF_INET6] {
             let mut replies = self.routes(family, Some(link))?;
             replies.retain(|reply| {
-                Ways::of(reply, family, link) != Ways::None && is_unicast(reply) && !comes_again(reply, &[])
+                Ways::of(reply, family, link) != Ways::None
+                    && is_unicast(reply)
+                    && !comes_again(reply, &[], true)
             });
             let messages = replies.iter().filter_map(|reply| RouteMessage::parse(reply).ok());
             found.extend(messages.flat_map(|message| route::read(&message, link)));
@@ -239,9 +242,9 @@ fn unrouted(payload: &[u8]) -> Option<IpNet> {
 
 /// Whether a route comes with an address, or from a router's advertisement, and comes again with it. One that is marked as the
 /// kernel's own, to a subnet for which the kernel makes none, is somebody else's, as `NetworkManager`'s are.
-fn comes_again(payload: &[u8], unrouted: &[IpNet]) -> bool {
+fn comes_again(payload: &[u8], unrouted: &[IpNet], follows_routers: bool) -> bool {
     match payload.get(ROUTE_PROTOCOL) {
-        Some(&RTPROT_RA) => true,
+        Some(&RTPROT_RA) => follows_routers,
         Some(&RTPROT_KERNEL) => {
             let route = RouteMessage::parse(payload).ok().and_then(|message| route::read(&message, 0).pop());
             !route.is_some_and(|route| unrouted.contains(&route.destination))

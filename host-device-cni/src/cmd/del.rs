@@ -152,6 +152,8 @@ fn made_up(
         pod_index: Some(link.index),
         alias: Some(String::new()),
         addr_gen_mode: None,
+        ip: Box::default(),
+        xdp: None,
         ..LinkBefore::of(link, port)?
     };
     Ok(Some(Record {

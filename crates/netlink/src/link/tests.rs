@@ -51,6 +51,7 @@ fn reads_what_a_pod_cares_for() {
         kind: Some("veth".to_owned()),
         master: Some(3),
         addr_gen_mode: Some(1),
+        settings: LinkSettings::of_flags(0),
         ..Link::default()
     };
     assert_eq!(read, wanted);
@@ -93,6 +94,7 @@ fn writes_what_the_library_writes() {
         allmulti: Some(false),
         master: Some(3),
         addr_gen_mode: Some(1),
+        without_xdp: None,
     };
     let mut same = message(vec![
         LinkAttribute::NetNsFd(0),
@@ -149,4 +151,50 @@ fn flags_that_are_not_named_stay() {
 #[test]
 fn a_reply_cut_short_is_an_error() {
     assert!(parse("get link", &[0; 7]).is_err() && parse("get link", &[0; 15]).is_err());
+}
+
+/// Loads a program that lets everything pass.
+#[expect(unsafe_code, reason = "nobody else here loads a program")]
+fn passing() -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    const BPF_PROG_LOAD: i64 = 5;
+    const BPF_PROG_TYPE_XDP: u32 = 6;
+    // `r0 = XDP_PASS` and `exit`.
+    let program: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
+    let license = c"GPL";
+    // The head of `union bpf_attr` (include/uapi/linux/bpf.h).
+    let mut attributes = [0_u64; 16];
+    attributes[0] = u64::from(BPF_PROG_TYPE_XDP) | 2 << 32;
+    attributes[1] = program.as_ptr().expose_provenance() as u64;
+    attributes[2] = license.as_ptr().expose_provenance() as u64;
+    // SAFETY: the kernel reads the attributes, and what they point at, while all of it is borrowed.
+    let loaded =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, attributes.as_ptr(), size_of_val(&attributes)) };
+    let fd = i32::try_from(loaded).unwrap();
+    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: the kernel has just given this descriptor to us.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) }
+}
+
+#[test]
+fn a_program_is_taken_off_in_the_way_in_which_it_is_attached() {
+    use nix::sched::{CloneFlags, unshare};
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    let add = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];
+    assert!(std::process::Command::new("ip").args(add).status().unwrap().success());
+    let mut netlink = Netlink::open().unwrap();
+    let link = netlink.link_by_name(&"v0".parse().unwrap()).unwrap();
+    assert_eq!(link.xdp, 0);
+    let program = passing();
+    for (how, flag) in [(1, 1_u32 << 2), (2, 1 << 1)] {
+        let (mut xdp, mut attach) = (Vec::new(), header(link.index, 0, 0));
+        push(&mut xdp, IFLA_XDP_FD, &program.as_raw_fd().to_ne_bytes());
+        push(&mut xdp, IFLA_XDP_FLAGS, &flag.to_ne_bytes());
+        push(&mut attach, IFLA_XDP | NLA_F_NESTED, &xdp);
+        netlink.ask("attach a program", RTM_SETLINK, NLM_F_ACK, &attach).unwrap();
+        assert_eq!(netlink.link_by_index(link.index).unwrap().xdp, how);
+        let change = LinkChange { without_xdp: Some(how), ..LinkChange::default() };
+        netlink.change_link(link.index, "take the program off", &change).unwrap();
+        assert_eq!(netlink.link_by_index(link.index).unwrap().xdp, 0);
+    }
 }
