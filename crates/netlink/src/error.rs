@@ -5,6 +5,8 @@ use std::io;
 
 use netlink_packet_core::DecodeError;
 
+use crate::words::in_words;
+
 /// A request that rtnetlink did not grant.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -95,44 +97,6 @@ impl Error {
     }
 }
 
-/// What the C libraries have different words for, in those of Go, which are glibc's.
-const IN_WORDS: [(i32, &str); 6] = [
-    (libc::EADDRINUSE, "address already in use"),
-    (libc::EADDRNOTAVAIL, "cannot assign requested address"),
-    (libc::EBUSY, "device or resource busy"),
-    (libc::ENOMEM, "cannot allocate memory"),
-    (libc::EOPNOTSUPP, "operation not supported"),
-    (libc::ERANGE, "numerical result out of range"),
-];
-
-/// An error number as the Go programs print it, `file exists`: people match on that text.
-pub(crate) fn in_words(error: &io::Error) -> String {
-    if let Some((_, words)) = IN_WORDS.iter().find(|(number, _)| error.raw_os_error() == Some(*number)) {
-        return (*words).to_owned();
-    }
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
-}
-
 fn extended(message: Option<&str>) -> String {
     message.map(|text| format!(" ({text})")).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_has_the_same_words_with_every_c_library() {
-        for (number, words) in IN_WORDS {
-            let error = io::Error::from_raw_os_error(number);
-            assert_eq!(in_words(&error), words);
-            // glibc's own are Go's but for the first letter.
-            let own = error.to_string();
-            assert!(cfg!(not(target_env = "gnu")) || own.to_lowercase().starts_with(words), "{own}");
-        }
-        assert_eq!(in_words(&io::Error::from_raw_os_error(libc::EEXIST)), "file exists");
-    }
 }

@@ -28,6 +28,7 @@ mod vdpa;
 mod vf;
 mod vlan;
 mod watch;
+mod words;
 
 pub use address::Address;
 pub use announce::announce;

@@ -195,7 +195,7 @@ fn there<T>(found: nix::Result<T>) -> nix::Result<Option<T>> {
 
 /// As the Go programs print it: `no such file or directory`.
 fn lower(error: &io::Error) -> String {
-    crate::error::in_words(error)
+    crate::words::in_words(error)
 }
 
 #[cfg(test)]
