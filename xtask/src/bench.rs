@@ -24,7 +24,6 @@ mod sriov;
 pub(crate) fn sriov(others: &[&str]) -> Result<ExitCode> {
     let others: Vec<(String, PathBuf)> = others.iter().map(|other| named(other)).collect::<Result<_>>()?;
     let release = shipped::build_plugins(&["sriov"])?;
-    sriov::build_bare()?;
     sriov::beside(&release, &others)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -46,7 +45,6 @@ pub(crate) fn all(others: &[&str]) -> Result<ExitCode> {
     let kept = promise::all_kept(&release)?;
 
     beside(&release, &go, &[])?;
-    sriov::build_bare()?;
     sriov::beside(&release, &others)?;
     run(cargo().args(["bench", "--package", "benches", "--bench", "scan_and_select"]))?;
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -74,5 +72,5 @@ fn beside(release: &Path, go: &Path, others: &[(String, PathBuf)]) -> Result<()>
     let binary = |name: &str, path: &Path| format!("--binary={name}={}", path.display());
     command.arg(binary("sluice", &release.join("host-device"))).arg(binary("go", go));
     command.args(others.iter().map(|(name, path)| binary(name, path)));
-    run(command.arg(format!("--state={}", release.display())))
+    run(command.arg(format!("--state={}", target().display())))
 }

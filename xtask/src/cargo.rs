@@ -16,10 +16,11 @@ pub(crate) const PROGRAMS: &[&str] = &["sriovdp", "sriov", "host-device"];
 /// The program that runs inside the node, and tests the others.
 const GUEST: &str = "guest";
 
-/// `cargo`, the one that runs us, at the root of the workspace.
+/// `cargo`, the one that runs us, at the root of the workspace. What it builds without a target's name is this machine's, and
+/// where this machine's is looked for.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(workspace());
+    command.current_dir(workspace()).env_remove("CARGO_BUILD_TARGET");
     command
 }
 
@@ -60,5 +61,15 @@ pub(crate) fn target() -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => workspace().join(folder),
         None => workspace().join("target"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_is_where_it_is_looked_for() {
+        assert!(cargo().get_envs().any(|variable| variable == ("CARGO_BUILD_TARGET".as_ref(), None)));
     }
 }

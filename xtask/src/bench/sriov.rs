@@ -19,20 +19,16 @@ use crate::shipped;
 /// The kernel operations alone, by a program that is started for them: what starting one costs on the node is not the plugin's.
 const BARE: &str = "bare_vf";
 
-/// Builds it as the plugin is built.
-pub(super) fn build_bare() -> Result<()> {
-    shipped::build_like_plugin("benches", BARE).map(drop)
-}
-
 /// Runs our `sriov` and each of `others`, named and by path, in turns. A development build of the harness will do, as for
 /// `host_device_beside`.
 pub(super) fn beside(release: &Path, others: &[(String, PathBuf)]) -> Result<()> {
     const HARNESS: &str = "sriov_beside";
+    let bare = shipped::build_like_plugin("benches", BARE)?;
     run(cargo().args(["build", "--package", "benches", "--bin", HARNESS]))?;
     let rig = Rig::set_up(&[])?;
     rig.add(&cargo::target().join("debug").join(HARNESS), HARNESS)?;
     rig.add(&release.join("sriov"), "beside/sluice")?;
-    rig.add(&release.join(BARE), "beside/program")?;
+    rig.add(&bare, "beside/program")?;
     for (name, path) in others {
         rig.add(path, &format!("beside/{name}"))?;
     }
