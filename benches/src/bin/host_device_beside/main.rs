@@ -26,7 +26,8 @@ use subject::{Binary, Subject};
 const ROUNDS: usize = 100;
 /// So many pods at once, in so much fewer rounds, each of which gives as many samples.
 const PARALLEL: usize = 16;
-/// But in this many at least: of all that begin together, the last end together.
+/// But in this many at least. Of links that are moved at the same time the kernel moves one after the other, so that a round gives
+/// samples from the first to the last, and few rounds a rough median.
 const FEWEST_ROUNDS: usize = 20;
 /// How often the peak memory is looked at: it varies little.
 const MEMORY_ROUNDS: usize = 5;
