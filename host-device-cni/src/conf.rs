@@ -94,9 +94,9 @@ struct Wire {
     #[serde(rename = "restoreAddresses")]
     restore_addresses: Option<bool>,
     #[serde(rename = "useInterfaceNetwork")]
-    use_interface_network: bool,
+    use_interface_network: Option<bool>,
     #[serde(rename = "allowDefaultRoute")]
-    allow_default_route: bool,
+    allow_default_route: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]
@@ -157,8 +157,8 @@ impl Wire {
             device,
             dns: self.dns.unwrap_or_default(),
             restore_addresses: self.restore_addresses.unwrap_or(true),
-            use_interface_network: self.use_interface_network,
-            allow_default_route: self.allow_default_route,
+            use_interface_network: self.use_interface_network.unwrap_or(false),
+            allow_default_route: self.allow_default_route.unwrap_or(false),
         })
     }
 }
@@ -167,9 +167,12 @@ impl Wire {
 mod tests {
     use super::*;
 
+    fn conf(text: &str) -> Result<Conf, ConfError> {
+        serde_json::from_str::<Wire>(text)?.validate()
+    }
+
     fn device(text: &str) -> Result<DeviceKey, String> {
-        let wire: Wire = serde_json::from_str(text).unwrap();
-        wire.validate().map(|conf| conf.device).map_err(|error| error.to_string())
+        conf(text).map(|conf| conf.device).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -208,9 +211,23 @@ mod tests {
         let (eni, sf) = ("0000:00:06.0".parse().unwrap(), AuxName("mlx5_core.sf.4".into()));
         assert_eq!(devices, [DeviceKey::Pci(eni), DeviceKey::Auxiliary(sf)]);
         // What it says of the defaults.
-        let conf = serde_json::from_str::<Wire>(r#"{"device": "eth1"}"#).unwrap().validate().unwrap();
+        let conf = conf(r#"{"device": "eth1"}"#).unwrap();
         assert!(conf.restore_addresses && !conf.use_interface_network && !conf.allow_default_route);
         assert!(page.contains(&device("{}").unwrap_err()));
+    }
+
+    #[test]
+    fn null_is_the_same_as_no_key() {
+        let none: serde_json::Map<String, Value> =
+            KEYS.map(|key| (key.to_owned(), Value::Null)).into_iter().collect();
+        let named = |mut keys: serde_json::Map<String, Value>| {
+            keys.insert("device".to_owned(), "eth1".into());
+            conf(&Value::Object(keys).to_string()).unwrap()
+        };
+        assert_eq!(named(none), named(serde_json::Map::new()));
+        let within = r#"{"device":"eth1","runtimeConfig":{"deviceID":null},
+            "dns":{"nameservers":null,"domain":null,"search":null,"options":null}}"#;
+        assert_eq!(conf(within).unwrap(), named(serde_json::Map::new()));
     }
 
     #[test]

@@ -38,16 +38,21 @@ pub struct Interface {
     /// Its name in the sandbox.
     pub name: String,
     /// Its hardware address.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub mac: String,
     /// Its MTU in bytes (1.1.0).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", deserialize_with = "null_is_default")]
     pub mtu: u32,
     /// The path of its network namespace; empty for the host's.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub sandbox: String,
     /// The PCI address (1.1.0).
-    #[serde(rename = "pciID", default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "pciID",
+        default,
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_default"
+    )]
     pub pci_id: String,
 }
 
@@ -100,7 +105,7 @@ pub struct Dns {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub nameservers: Vec<String>,
     /// The local domain.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "null_is_default")]
     pub domain: String,
     /// Search domains.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
@@ -189,7 +194,7 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// Go writes an empty list as `null`.
+/// Go writes an empty list as `null`, and reads one as nothing wherever it stands.
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Dns, IpConfig, Outcome, ResultError, Route, pretty};
+use super::{Dns, IpConfig, Outcome, ResultError, Route, null_is_default, pretty};
 use crate::version::Version;
 
 #[derive(Serialize)]
@@ -75,7 +75,7 @@ struct First {
     ip4: Option<FirstIp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ip6: Option<FirstIp>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     dns: Dns,
 }
 
@@ -84,7 +84,7 @@ struct FirstIp {
     ip: IpNet,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gateway: Option<IpAddr>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     routes: Vec<Route>,
 }
 

@@ -26,6 +26,21 @@ fn a_network_without_addresses_has_a_first_result_where_it_says_so() {
     assert_eq!(said, "{\n    \"cniVersion\": \"0.1.0\",\n    \"dns\": {}\n}");
 }
 
+/// Go's readers take `null` for nothing wherever a list, a text or an object may stand.
+#[test]
+fn null_in_an_answer_is_nothing() {
+    let lists = r#"{"interfaces":null,"ips":null,"routes":null,"dns":{"nameservers":null,"domain":null}}"#;
+    assert_eq!(Outcome::parse(lists.as_bytes(), Version::V1_0_0).unwrap(), Outcome::default());
+    let whole =
+        r#"{"interfaces":[{"name":"net1","mac":null,"mtu":null,"sandbox":null,"pciID":null}],"dns":null}"#;
+    let interface = Interface { name: "net1".into(), ..Interface::default() };
+    let parsed = Outcome::parse(whole.as_bytes(), Version::V1_1_0).unwrap();
+    assert_eq!(parsed, Outcome { interfaces: vec![interface], ..Outcome::default() });
+    let first = r#"{"ip4":{"ip":"192.0.2.5/24","routes":null},"ip6":null,"dns":null}"#;
+    let parsed = Outcome::parse(first.as_bytes(), Version::V0_2_0).unwrap();
+    assert_eq!((parsed.ips.len(), parsed.routes.len()), (1, 0));
+}
+
 #[test]
 fn current_keys_are_alphabetical_and_complete() {
     let text = r#"{
