@@ -77,6 +77,7 @@ pub fn attach(
     plan: &Plan,
 ) -> Result<Outcome, AttachError> {
     let untouched = |source| AttachError { stage: Stage::Prepare, source, left: None };
+    store.check_names(&plan.record.owner).map_err(untouched)?;
     if plan.record.ipam.is_none() && plan.inherited.ips.is_empty() {
         // Found out before anything is touched, not after.
         result(plan, None, Outcome::default())

@@ -173,6 +173,18 @@ pub enum Error {
         /// Whose it is.
         other: Owner,
     },
+    /// An attachment whose record's file, or another of its files, would have too long a name.
+    #[error(
+        "{} of container {} cannot be recorded: its files' names would have {length} bytes, and 255 are the most; give the container a \
+         shorter id",
+        owner.ifname, owner.container_id
+    )]
+    NameTooLong {
+        /// Whose record it would be.
+        owner: Owner,
+        /// Bytes of the longest name.
+        length: usize,
+    },
     /// The driver took another address than it was given.
     #[error("failed to set MAC address to {wanted}: the driver shows {found}")]
     MacNotTaken {
@@ -318,7 +330,7 @@ impl Error {
     pub fn code(&self) -> cni::Code {
         match self {
             Self::State { .. } | Self::Driver { .. } => cni::Code::IO,
-            Self::IfName(_) | Self::Namesake { .. } => cni::Code::ENVIRONMENT,
+            Self::IfName(_) | Self::Namesake { .. } | Self::NameTooLong { .. } => cni::Code::ENVIRONMENT,
             Self::Corrupt { .. } => cni::Code::DECODE,
             Self::Locked { .. } | Self::Allocated { .. } | Self::Unseen { .. } => cni::Code::TRY_AGAIN,
             Self::Ipam(error) => error.code,

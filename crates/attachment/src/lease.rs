@@ -6,7 +6,6 @@
 //! leave its own files half written.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,14 +15,14 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::error::Error;
 use crate::record::Owner;
-use crate::store::{Lock, Store, open_lock, remove_file, state, take};
+use crate::store::{Lock, Store, is_absent, open_lock, remove_file, state, take};
 
 /// How long a DEL waits. An IPAM plugin that left a process in the background would hold the lock for as long as that runs.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Asks for addresses; an answer without one is an error, and its lease is given back.
 pub(crate) fn add(request: &Request, store: &Store, owner: &Owner, ipam: &str) -> Result<Outcome, Error> {
-    let asking = Asking::begin(path(store, owner))?;
+    let asking = Asking::begin(store.lease_lock(owner))?;
     let leased = cni::ipam::add(request, ipam);
     let outcome = match leased {
         Ok(outcome) if outcome.ips.is_empty() => {
@@ -81,7 +80,7 @@ impl Asking {
 
 /// Waits for an ADD's IPAM plugin that may still run.
 pub(crate) fn settle(store: &Store, owner: &Owner) -> Result<(), Error> {
-    wait(&path(store, owner))
+    wait(&store.lease_lock(owner))
 }
 
 fn wait(path: &Path) -> Result<(), Error> {
@@ -90,11 +89,8 @@ fn wait(path: &Path) -> Result<(), Error> {
             let waited = Lock::wait(file, path, LIMIT);
             remove_file(path).and(waited.map(drop))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Where the lock can have no such name, no ADD came as far as IPAM.
+        Err(error) if is_absent(&error) => Ok(()),
         Err(source) => Err(state("open", path)(source)),
     }
-}
-
-fn path(store: &Store, owner: &Owner) -> PathBuf {
-    store.lock_path(&format!("{}.lease", owner.key()))
 }

@@ -89,6 +89,8 @@ impl Lock {
 /// Our part of the record file. The Go plugin's keys stand beside it, and each program passes over the other's.
 const OURS: &str = "sluice";
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
+/// Bytes (include/uapi/linux/limits.h).
+const NAME_MAX: usize = 255;
 
 impl Store {
     /// How long a lock is waited for; in this crate's own unit tests no longer than they can sit out.
@@ -230,6 +232,14 @@ impl Store {
         remove(&self.path(owner))
     }
 
+    /// Fails where a file of this owner's would have a longer name than a file can have.
+    pub(crate) fn check_names(&self, owner: &Owner) -> Result<(), Error> {
+        let path = self.path(owner);
+        let files = [temporary(&path), self.aside(owner), self.lease_lock(owner), path];
+        let length = files.iter().filter_map(|file| Some(file.file_name()?.len())).max().unwrap_or_default();
+        if length <= NAME_MAX { Ok(()) } else { Err(Error::NameTooLong { owner: owner.clone(), length }) }
+    }
+
     /// The record's file.
     pub fn path(&self, owner: &Owner) -> PathBuf {
         self.root.join(owner.key())
@@ -243,6 +253,11 @@ impl Store {
     /// The file of a lock.
     pub(crate) fn lock_path(&self, device: &str) -> PathBuf {
         self.root.join(self.layout.locks).join(format!("{device}.lock"))
+    }
+
+    /// The file of the lock that IPAM's plugin has while it is asked.
+    pub(crate) fn lease_lock(&self, owner: &Owner) -> PathBuf {
+        self.lock_path(&format!("{}.lease", owner.key()))
     }
 
     fn allocation(&self, device: &str) -> PathBuf {
@@ -302,9 +317,14 @@ pub(crate) fn make_parent(path: &Path) -> Result<(), Error> {
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes).filter(|bytes| !bytes.is_empty())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(source) => Err(Error::State { action: "read", path: path.to_owned(), source }),
     }
+}
+
+/// Whether there is no such file: none is called that, or none can be (`ENAMETOOLONG`).
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename)
 }
 
 /// What a file must survive.
@@ -348,7 +368,7 @@ fn remove(path: &Path) -> Result<(), Error> {
 
 pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if is_absent(&error) => Ok(()),
         outcome => outcome.map_err(state("remove", path)),
     }
 }

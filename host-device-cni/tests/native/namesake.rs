@@ -1,8 +1,9 @@
-//! Two attachments whose records would have one file: container `c1` with `x-net1`, and container `c1-x` with `net1`.
+//! Attachments whose records cannot have a file of their own: container `c1-x` with `net1` beside container `c1` with `x-net1`, and
+//! containers whose ids are too long.
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::node::{BINARY, Node, conf};
 
@@ -25,4 +26,29 @@ fn the_second_is_refused_and_the_first_is_undone() {
     first.command("DEL").run_in(&node.host, Path::new(BINARY)).success();
     assert_eq!(node.nic(), before);
     assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
+fn a_container_id_that_no_file_can_be_called_by() {
+    let node = Node::new();
+    let before = node.nic();
+    let leased = conf(&[("ipam", json!({"type": "lease"}))]);
+    // Too long for the lock that IPAM is asked under, for a draft and for the record; and for any path.
+    for length in [240, 249, 256, 5000] {
+        let call = |command: &str, keys: &Value| {
+            let mut call = node.invocation(command, keys);
+            call.container_id = Some("c".repeat(length));
+            call.run_in(&node.host, Path::new(BINARY))
+        };
+        let refused = call("ADD", &leased);
+        let (code, msg) = refused.error();
+        assert_eq!((code, msg.contains(" cannot be recorded: ")), (4, true), "{length}: {msg}");
+        assert_eq!((node.nic(), node.records()), (before.clone(), Vec::new()), "{length}");
+        call("DEL", &conf(&[])).success();
+    }
+    let mut longest = node.invocation("ADD", &leased);
+    longest.container_id = Some("c".repeat(239));
+    longest.clone().run_in(&node.host, Path::new(BINARY)).success();
+    longest.command("DEL").run_in(&node.host, Path::new(BINARY)).success();
+    assert_eq!((node.nic(), node.records()), (before, Vec::new()));
 }

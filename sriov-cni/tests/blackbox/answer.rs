@@ -35,6 +35,19 @@ fn a_del_of_nothing_releases_and_succeeds() {
     assert_eq!(node.files(), []);
 }
 
+/// Nothing can have been recorded of it; IPAM is asked all the same.
+#[test]
+fn a_del_of_a_container_id_that_no_file_can_be_called_by() {
+    let node = Node::new();
+    for length in [240, 256, 5000] {
+        let mut call = node.call("DEL", &conf(VF, &json!({"ipam": {"type": "told"}})));
+        call.container_id = Some("c".repeat(length));
+        run(&call).success();
+    }
+    assert_eq!(node.asked(), "DEL\n".repeat(3));
+    assert_eq!(node.files(), []);
+}
+
 #[test]
 fn a_check_needs_the_result_and_the_device() {
     let node = Node::new();
