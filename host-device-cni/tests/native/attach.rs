@@ -109,13 +109,17 @@ fn ipam_sees_the_link_up_and_the_configuration_untouched() {
 }
 
 #[test]
-fn a_link_that_the_pod_destroyed_is_let_go() {
+fn a_link_that_the_pod_destroyed_is_let_go_and_its_lease_released() {
     let node = Node::new();
-    node.call("ADD", &conf(&[])).success();
+    let leased = conf(&[("ipam", json!({"type": "lease"}))]);
+    node.call("ADD", &leased).success();
+    let lease = node.state.path().join("lease-c1");
+    assert!(lease.exists());
     node.pod.ip(&["link", "del", "net1"]);
-    let deleted = node.call("DEL", &conf(&[]));
+    let deleted = node.call("DEL", &leased);
     deleted.success();
     assert!(deleted.stderr.contains("it is gone from this node"), "{}", deleted.stderr);
+    assert!(!lease.exists());
     assert_eq!(node.records(), [""; 0]);
 }
 

@@ -95,6 +95,22 @@ fn status_says_what_is_wrong_with_the_configuration() {
 }
 
 #[test]
+fn status_says_what_ipam_says() {
+    let node = Node::new();
+    let with = |mode: &str| conf(&[("ipam", json!({"type": "lease", "mode": mode}))]);
+    let said = node.call("STATUS", &with("ready"));
+    assert!(said.ok() && said.stdout.is_empty(), "{said:?}");
+    let asked = std::fs::read(node.state.path().join("conf")).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&asked).unwrap(), with("ready"));
+    let empty = node.call("STATUS", &with("empty"));
+    assert_eq!(empty.error(), (50, "the pool is empty"));
+    assert_eq!(empty.json.as_ref().unwrap()["details"], "192.0.2.0/24");
+    let missing = node.call("STATUS", &conf(&[("ipam", json!({"type": "nope"}))]));
+    assert!(missing.error().1.starts_with("failed to find plugin \"nope\" in path ["), "{missing:?}");
+    assert_eq!(node.records(), [""; 0]);
+}
+
+#[test]
 fn a_link_that_was_lost_to_a_userspace_driver_is_told() {
     let node = Node::new();
     let sysfs = with_sysfs(&node);
