@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::config::{Naming, NetConf, is_identifier};
 use crate::error::{Code, Error};
+use crate::nesting;
 
 /// What the runtime asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -90,13 +91,18 @@ impl Source<'_> {
         })
     }
 
-    /// Reads standard input and makes the request.
-    pub(crate) fn request(&mut self, name: &Naming<'_>) -> Result<Request, Error> {
+    /// Reads standard input and makes the request. Whoever would record the configuration is refused one that could not be read
+    /// back; for whoever would not, its depths are not there. Delegates get what came.
+    pub(crate) fn request(&mut self, name: &Naming<'_>, is_recorded: bool) -> Result<Request, Error> {
         // As most configurations fit in: taken by one read.
         let mut stdin = Vec::with_capacity(4096);
         let read = self.stdin.read_to_end(&mut stdin);
         read.map_err(|error| Error::new(Code::IO, format!("error reading from stdin: {error}")))?;
-        let (conf, renamed) = NetConf::parse(&stdin, name)?;
+        let cut = nesting::cut(&stdin);
+        if cut.is_some() && is_recorded {
+            return Err(too_deep());
+        }
+        let (conf, renamed) = NetConf::parse(cut.as_deref().unwrap_or(&stdin), name)?;
         Ok(Request {
             container_id: self.value("CNI_CONTAINERID"),
             netns: Some(self.value("CNI_NETNS")).filter(|netns| !netns.is_empty()).map(PathBuf::from),
@@ -117,6 +123,14 @@ impl Source<'_> {
     pub(crate) fn value(&self, name: &str) -> String {
         (self.variable)(name).and_then(|value| value.into_string().ok()).unwrap_or_default()
     }
+}
+
+fn too_deep() -> Error {
+    let limit = nesting::LIMIT;
+    let msg = format!(
+        "the network configuration nests deeper than {limit} levels, and could not be recorded; make it flatter"
+    );
+    Error::new(Code::CONFIG, msg)
 }
 
 fn is_required(name: &str, command: &str) -> bool {

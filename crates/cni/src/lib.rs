@@ -7,6 +7,7 @@ mod env;
 mod error;
 pub mod ipam;
 pub mod log;
+mod nesting;
 mod plugin;
 mod result;
 mod version;

@@ -110,7 +110,9 @@ fn answer(
     if let Asked::Version = asked {
         return Ok(Version::report());
     }
-    let mut request = source.request(&|conf| plugin.network_name(conf))?;
+    // STATUS says what an ADD would.
+    let is_recorded = matches!(asked, Asked::Known(Command::Add | Command::Status));
+    let mut request = source.request(&|conf| plugin.network_name(conf), is_recorded)?;
     *version = Some(request.conf.version);
     let command = match asked {
         Asked::Known(command) => command,

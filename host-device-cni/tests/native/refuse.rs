@@ -73,3 +73,20 @@ fn a_namespace_that_is_not_there_is_named() {
     let text = r#"failed to open netns "/run/netns/nope": failed to Statfs "/run/netns/nope": no such file or directory"#;
     assert_eq!(added.error().1, text);
 }
+
+#[test]
+fn a_configuration_that_could_not_be_read_back_from_its_record() {
+    let node = Node::new();
+    let nested = |levels: usize| {
+        let value = (2..levels).fold(json!([]), |inside, _| json!([inside]));
+        conf(&[("deep", value)])
+    };
+    let before = node.nic();
+    node.call("ADD", &nested(100)).success();
+    node.call("DEL", &nested(100)).success();
+    assert_eq!((node.nic(), node.records()), (before, Vec::new()));
+    let (code, msg) = refused(&node, &nested(101));
+    assert!(code == 7 && msg.contains("nests deeper than 100 levels"), "{msg}");
+    node.call("DEL", &nested(101)).success();
+    node.call("DEL", &nested(1000)).success();
+}

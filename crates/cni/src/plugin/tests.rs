@@ -88,6 +88,29 @@ fn a_plugins_error_keeps_its_code_and_names_the_version() {
     assert_eq!(text, "{\n    \"cniVersion\": \"1.1.0\",\n    \"code\": 11,\n    \"msg\": \"busy\"\n}");
 }
 
+/// Deeper than the record could be read back with, and deeper than any of our readers goes.
+#[test]
+fn a_configuration_that_nests_too_deep_is_refused_before_any_work_and_ends_no_del() {
+    let nested = |levels: usize| {
+        let (open, close) = ("[".repeat(levels - 1), "]".repeat(levels - 1));
+        format!(r#"{{"cniVersion":"1.1.0","name":"n","deep":{open}{close}}}"#)
+    };
+    assert!(code_and_msg_of("ADD", &nested(100)).is_none());
+    for levels in [101, 126, 127, 128, 100_000] {
+        for command in ["ADD", "STATUS"] {
+            let (code, msg) = code_and_msg_of(command, &nested(levels)).unwrap();
+            assert_eq!(code, 7, "{msg}");
+            assert!(msg.starts_with("the network configuration nests deeper than 100 levels"), "{msg}");
+        }
+        assert_eq!(code_and_msg_of("DEL", &nested(levels)).unwrap().1, "busy");
+    }
+}
+
+fn code_and_msg_of(command: &str, conf: &str) -> Option<(u64, String)> {
+    let answer = ask(&full(command, &[]), conf);
+    answer.contains("\"code\"").then(|| code_and_msg(&answer))
+}
+
 #[test]
 fn the_nodes_own_namespace_is_refused_before_any_work() {
     let own = [("CNI_NETNS", "/proc/self/ns/net")];
