@@ -5,15 +5,15 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use netlink::{Arrivals, Group, IpSetting, Link, LinkChange, Netlink, Watch};
+use netlink::{Arrivals, Group, Link, LinkChange, Netlink, Watch};
 
 use crate::error::Error;
 use crate::host::{Device, Host};
 use crate::record::{LinkBefore, Record, Undo};
 use crate::restored::Restored;
-use crate::sysctl;
 
 mod find;
+mod settings;
 
 /// How long the kernel may take to give a dead namespace's links back (`cleanup_net` of its `net_namespace.c`), which it
 /// does in a worker and with many namespaces at a time.
@@ -42,7 +42,7 @@ pub(crate) fn bring_home(
     if let Some(pod) = &mut pod
         && let Some(link) = way.in_pod(pod)?
     {
-        let link = way.leave_pod(host, pod, &link)?;
+        let link = way.leave_pod(host, pod, &link, restored)?;
         return way.settle(host, link, restored).map(Some);
     }
     if let Some(function) = record.function {
@@ -72,7 +72,7 @@ pub(crate) fn bring_home(
             if let Some(pod) = &mut pod
                 && let Some(link) = way.changed_in_pod(pod)?
             {
-                let link = way.leave_pod(host, pod, &link)?;
+                let link = way.leave_pod(host, pod, &link, restored)?;
                 return way.settle(host, link, restored).map(Some);
             }
             restored.gone = true;
@@ -130,12 +130,15 @@ struct Way<'a> {
 impl Way<'_> {
     /// Out of the pod, renamed and put back in one message, which leaves it up or down as is wanted. Returns it as it is on the
     /// host then. Its MTU is not in that message: one that the kernel refuses by now would end it halfway.
-    fn leave_pod(&self, host: &mut Host, pod: &mut Netlink, link: &Link) -> Result<Link, Error> {
+    fn leave_pod(
+        &self,
+        host: &mut Host,
+        pod: &mut Netlink,
+        link: &Link,
+        restored: &mut Restored,
+    ) -> Result<Link, Error> {
         let link = &without_alt_names(pod, link, |alt| !self.may_keep(alt));
-        if let Some(change) = self.without_xdp(link) {
-            // The pod's program must not see what the host's link receives. Where it stays all the same, that is told at home.
-            let _ = pod.change_link(link.index, "take an XDP program off", &change);
-        }
+        self.take_xdp_off(pod, link, restored);
         let change = LinkChange { mtu: None, addr_gen_mode: None, ..self.change(link) };
         let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..change.clone() };
         let up = self.is_up_at_once(link);
@@ -146,8 +149,7 @@ impl Way<'_> {
             moved => {
                 self.named(moved)?;
                 let link = self.arrived(host, arrivals, change.alias)?;
-                let differs =
-                    self.change(&link).addr_gen_mode.is_some() || !self.ip_settings(&link).is_empty();
+                let differs = self.change(&link).addr_gen_mode.is_some() || self.has_come_up_otherwise(&link);
                 return if link.up && differs { self.down(host, &link) } else { Ok(link) };
             }
         }
@@ -232,13 +234,6 @@ impl Way<'_> {
                 put(what, host.netlink.change_link(link.index, "put link back", &change));
             }
         }
-        if let Some(change) = self.without_xdp(&link) {
-            let taken = host.netlink.change_link(link.index, "take an XDP program off", &change);
-            put("having no XDP program".to_owned(), taken);
-        }
-        for (name, value) in self.before.settings.changed_in(&link.settings) {
-            put(format!("{name} {value}"), host.netlink.set_link_setting(link.index, name, value));
-        }
         if let Some(wanted) = &self.before.alt_names {
             for name in link.alt_names.iter().filter(|name| !wanted.contains(name)) {
                 put(format!("names without {name}"), host.netlink.remove_alt_name(link.index, name));
@@ -251,12 +246,11 @@ impl Way<'_> {
                 put(format!("alternative name {name}"), host.netlink.add_alt_name(link.index, name));
             }
         }
-        for setting in self.ip_settings(&link) {
-            // No other DEL could write more of it.
-            let put = sysctl::put_back(&link.name, setting);
-            restored.notices.extend(put.err());
-        }
-        if differed { Ok(host.netlink.link_by_index(link.index)?) } else { Ok(link) }
+        let differed = self.put_settings(host, &link, restored) || differed;
+        // A link has IPv6, and its settings, from an MTU of 1280 bytes on.
+        let link = if differed { host.netlink.link_by_index(link.index)? } else { link };
+        self.put_ip_settings(&link, restored);
+        Ok(link)
     }
 
     /// Whether the message that brings the link home may bring it up as well: it was up, and nothing has to be put right on it
@@ -268,7 +262,7 @@ impl Way<'_> {
             Undo::Link(before) => {
                 before.mtu.is_none_or(|mtu| mtu == link.mtu)
                     && before.addr_gen_mode.is_none_or(|mode| mode == EUI64)
-                    && !before.ip.is_without_ipv6()
+                    && self.comes_up_alike()
             }
             Undo::Master(_) | Undo::Unknown(_) => false,
             _ => true,
@@ -320,17 +314,6 @@ impl Way<'_> {
             addr_gen_mode: self.before.addr_gen_mode.filter(|mode| link.addr_gen_mode != Some(*mode)),
             ..LinkChange::default()
         }
-    }
-
-    /// Takes off the XDP program of a link that had none.
-    fn without_xdp(&self, link: &Link) -> Option<LinkChange<'_>> {
-        let is_pods = link.xdp != 0 && self.before.xdp == Some(false);
-        is_pods.then(|| LinkChange { without_xdp: Some(link.xdp), ..LinkChange::default() })
-    }
-
-    /// The settings of IP that the link, on the host, has otherwise than it had.
-    fn ip_settings(&self, link: &Link) -> Vec<IpSetting> {
-        self.before.ip.changed_in(&link.ip)
     }
 
     /// The alias for the way home. A link that is known by no device, and does not have its address yet, may come to another

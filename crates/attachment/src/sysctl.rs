@@ -56,3 +56,9 @@ fn set<const N: usize>(pod: &Netns, settings: [Setting<'_>; N]) -> Result<[io::R
 fn path(family: &str, link: &str, name: &str) -> PathBuf {
     ["/proc/sys/net", family, "conf", link, name].iter().collect()
 }
+
+/// Whether IPv6 is switched off for this process's whole namespace. Whoever writes that writes it for every link.
+pub(crate) fn is_ipv6_off() -> bool {
+    let all = std::fs::read_to_string(path("ipv6", "all", "disable_ipv6"));
+    all.is_ok_and(|all| all.trim() != "0")
+}

@@ -50,12 +50,12 @@ const IPV4: [(usize, &str); 29] = [
 /// link-local address is made, which goes with the link.
 const IPV6: [(usize, &str); 35] = [
     (DISABLE_IPV6, "disable_ipv6"),
-    (3, "accept_ra"),
+    (ACCEPT_RA, "accept_ra"),
     (4, "accept_redirects"),
-    (5, "autoconf"),
+    (AUTOCONF, "autoconf"),
     (6, "dad_transmits"),
     (7, "router_solicitations"),
-    (10, "use_tempaddr"),
+    (USE_TEMPADDR, "use_tempaddr"),
     (15, "max_addresses"),
     (16, "force_mld_version"),
     (17, "accept_ra_defrtr"),
@@ -88,6 +88,8 @@ const IPV6: [(usize, &str); 35] = [
 const FORWARDING: usize = 0;
 const DISABLE_IPV6: usize = 26;
 const ACCEPT_RA: usize = 3;
+const AUTOCONF: usize = 5;
+const USE_TEMPADDR: usize = 10;
 
 /// The settings of both families in the kernel's order; none of a family that the link does not have.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -107,6 +109,13 @@ pub struct IpSetting {
     pub value: i32,
 }
 
+impl IpSetting {
+    /// Whether to write it is to give the link IPv6.
+    pub fn switches_ipv6_on(&self) -> bool {
+        (self.family, self.name, self.value) == ("ipv6", "disable_ipv6", 0)
+    }
+}
+
 impl IpSettings {
     /// From the attribute of a link that has them, `IFLA_AF_SPEC`.
     pub(crate) fn read(families: &[u8]) -> Self {
@@ -122,9 +131,7 @@ impl IpSettings {
         let changed = |family, names: &[(usize, &'static str)], mine: &[i32], now: &[i32]| {
             let of = |(place, name): &(usize, &'static str)| {
                 let (value, now) = (*mine.get(*place)?, *now.get(*place)?);
-                // What is off for the whole node by now is not switched on for one link.
-                let is_on = *name == "disable_ipv6" && value == 0;
-                (value != now && !is_on).then_some(IpSetting { family, name, value })
+                (value != now).then_some(IpSetting { family, name, value })
             };
             names.iter().filter_map(of).collect::<Vec<_>>()
         };
@@ -132,9 +139,12 @@ impl IpSettings {
         [ipv4, changed("ipv6", &IPV6, &self.ipv6, &now.ipv6)].concat()
     }
 
-    /// Whether the link is to have no IPv6 address, not even its own.
-    pub fn is_without_ipv6(&self) -> bool {
-        self.ipv6.get(DISABLE_IPV6).is_some_and(|disabled| *disabled != 0)
+    /// Whether a link with these does in IPv6 what the kernel has every link do, unless a node says otherwise: it makes an address
+    /// of its own, and follows routers. So does one without IPv6, since it does nothing.
+    pub fn is_usual(&self) -> bool {
+        const USUAL: [(usize, i32); 4] =
+            [(DISABLE_IPV6, 0), (ACCEPT_RA, 1), (AUTOCONF, 1), (USE_TEMPADDR, 0)];
+        USUAL.iter().all(|(place, usual)| self.ipv6.get(*place).is_none_or(|value| value == usual))
     }
 
     /// Whether the kernel itself follows routers: then what came of their advertisements comes again.
@@ -153,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_named_and_ipv6_is_never_switched_on() {
+    fn what_differs_is_named() {
         let with = |disabled: i32, accepts: i32, filter: i32| {
             let mut settings = IpSettings { ipv4: vec![0; 8], ipv6: vec![0; 27] };
             (settings.ipv4[7], settings.ipv6[ACCEPT_RA], settings.ipv6[DISABLE_IPV6]) =
@@ -168,7 +178,14 @@ mod tests {
             changed,
             [("ipv4", "rp_filter", 2), ("ipv6", "disable_ipv6", 1), ("ipv6", "accept_ra", 0)]
         );
-        assert_eq!(names(&with(0, 1, 0), &with(1, 1, 0)), []);
+        let on = with(0, 1, 0).changed_in(&with(1, 1, 0));
+        assert!(on.len() == 1 && on[0].switches_ipv6_on(), "{on:?}");
+        let usual = |disabled, accepts| {
+            let mut settings = with(disabled, accepts, 2);
+            settings.ipv6[AUTOCONF] = 1;
+            settings.is_usual()
+        };
+        assert!(usual(0, 1) && !usual(1, 1) && !usual(0, 0) && IpSettings::default().is_usual());
         // A link without IPv6 tells nothing of it.
         assert_eq!(names(&with(1, 0, 0), &IpSettings::default()), []);
     }

@@ -53,6 +53,7 @@ const ROUTE_PROTOCOL: usize = 5;
 const ROUTE_TYPE: usize = 7;
 const ROUTE_FLAGS: usize = 8;
 const RTA_GATEWAY: u16 = 5;
+const RTA_DST: u16 = 1;
 const RTA_PREFSRC: u16 = 7;
 const RTA_CACHEINFO: u16 = 12;
 const RTA_EXPIRES: u16 = 23;
@@ -109,7 +110,7 @@ impl Netlink {
         for family in [libc::AF_INET, libc::AF_INET6] {
             for reply in self.routes(family, Some(link))? {
                 match Ways::of(&reply, family, link) {
-                    _ if comes_again(&reply, &unrouted, follows_routers) => {}
+                    _ if comes_again(&reply, &unrouted, follows_routers) || has_ended(&reply) => {}
                     Ways::ByThisLink => routes.push(reply),
                     Ways::ByOthersToo => shared += 1,
                     Ways::None => {}
@@ -253,9 +254,24 @@ fn comes_again(payload: &[u8], unrouted: &[IpNet], follows_routers: bool) -> boo
     }
 }
 
+/// Kernels before 5.11 mark their own route of IPv6's multicast in the local table as anybody's (`addrconf_add_mroute`,
+/// net/ipv6/addrconf.c).
+fn is_multicast_of_old(payload: &[u8], attributes: &[u8]) -> bool {
+    const LENGTH: u8 = 8;
+    let to = nested(attributes, RTA_DST).next().and_then(|to| to.first());
+    payload[ROUTE_TABLE] == RT_TABLE_LOCAL && payload[1] == LENGTH && to == Some(&0xff)
+}
+
+/// Whether a route has ended by itself, and the kernel has not taken it away yet.
+fn has_ended(payload: &[u8]) -> bool {
+    let life = payload.get(ROUTE_HEADER..).unwrap_or_default();
+    let left = nested(life, RTA_CACHEINFO).find_map(|life| word(life, CACHEINFO_EXPIRES));
+    left.is_some_and(|left| left.cast_signed() < 0)
+}
+
 /// Whether it is a route as a pod has them: others say what is this node's own, or a group's.
 fn is_unicast(route: &[u8]) -> bool {
-    route.get(ROUTE_TYPE) == Some(&RTN_UNICAST)
+    route.get(ROUTE_TYPE) == Some(&RTN_UNICAST) && route.get(ROUTE_TABLE) != Some(&RT_TABLE_LOCAL)
 }
 
 /// By which links a route leaves, seen from one of them.
@@ -272,9 +288,9 @@ enum Ways {
 impl Ways {
     fn of(payload: &[u8], family: i32, link: u32) -> Self {
         let Some(attributes) = payload.get(ROUTE_HEADER..) else { return Self::None };
-        let is_kernels = payload[ROUTE_PROTOCOL] == RTPROT_KERNEL
-            && (payload[ROUTE_TYPE] != RTN_UNICAST || payload[ROUTE_TABLE] == RT_TABLE_LOCAL);
-        if i32::from(payload[0]) != family || is_kernels {
+        let is_special = payload[ROUTE_TYPE] != RTN_UNICAST || payload[ROUTE_TABLE] == RT_TABLE_LOCAL;
+        let is_kernels = payload[ROUTE_PROTOCOL] == RTPROT_KERNEL && is_special;
+        if i32::from(payload[0]) != family || is_kernels || is_multicast_of_old(payload, attributes) {
             return Self::None;
         }
         let mut links: Vec<u32> = nested(attributes, RTA_OIF).filter_map(|value| word(value, 0)).collect();

@@ -22,7 +22,12 @@ enum Kept {
     Word(u16),
 }
 
-// include/uapi/linux/if.h and if_link.h.
+// include/uapi/linux/if.h, if_link.h and netlink.h.
+const IFLA_PROTO_DOWN: u16 = 39;
+const IFLA_PROTO_DOWN_REASON: u16 = 55;
+const IFLA_PROTO_DOWN_REASON_MASK: u16 = 1;
+const IFLA_PROTO_DOWN_REASON_VALUE: u16 = 2;
+const NLA_F_NESTED: u16 = 1 << 15;
 const SETTINGS: [(&str, Kept); 14] = [
     ("debug", Kept::Flag(0x4)),
     ("noarp", Kept::Flag(0x80)),
@@ -32,7 +37,7 @@ const SETTINGS: [(&str, Kept); 14] = [
     ("txqueuelen", Kept::Word(13)),
     ("mode", Kept::Byte(17)),
     ("group", Kept::Word(27)),
-    ("protodown", Kept::Byte(39)),
+    ("protodown", Kept::Byte(IFLA_PROTO_DOWN)),
     ("gso_max_segs", Kept::Word(40)),
     ("gso_max_size", Kept::Word(41)),
     ("gro_max_size", Kept::Word(58)),
@@ -81,7 +86,16 @@ impl Netlink {
         };
         match *kept {
             Kept::Flag(_) => {}
-            Kept::Byte(kind) => push(&mut message, kind, &[u8::try_from(value).unwrap_or(u8::MAX)]),
+            Kept::Byte(kind) => {
+                push(&mut message, kind, &[u8::try_from(value).unwrap_or(u8::MAX)]);
+                if kind == IFLA_PROTO_DOWN {
+                    // Nobody's reason holds it any more, without which the kernel would refuse.
+                    let mut reasons = Vec::new();
+                    push(&mut reasons, IFLA_PROTO_DOWN_REASON_MASK, &u32::MAX.to_ne_bytes());
+                    push(&mut reasons, IFLA_PROTO_DOWN_REASON_VALUE, &0_u32.to_ne_bytes());
+                    push(&mut message, IFLA_PROTO_DOWN_REASON | NLA_F_NESTED, &reasons);
+                }
+            }
             Kept::Word(kind) => push(&mut message, kind, &value.to_ne_bytes()),
         }
         self.ask("put link back", RTM_SETLINK, NLM_F_ACK, &message).map(drop)

@@ -79,6 +79,11 @@ fn a_veth_and_a_macvlan_come_back_as_they_were() {
             node.pod.ip(&["link", "set", "net1", "alias", "mine", "mtu", "1300"]);
             node.pod.ip(&["link", "set", "net1", "promisc", "on", "allmulticast", "on", "arp", "off"]);
             node.pod.ip(&["link", "set", "net1", "multicast", "off", "txqueuelen", "99", "group", "3"]);
+            if add.contains("macvlan") {
+                // Of the two the one that can be.
+                node.pod.ip(&["link", "set", "net1", "protodown", "on"]);
+                node.pod.ip(&["link", "set", "net1", "protodown_reason", "0", "on"]);
+            }
             node.pod.ip(&[
                 "link",
                 "set",
@@ -109,7 +114,8 @@ fn the_settings_of_ip_that_it_had_come_back() {
         ("ipv4/conf/dut/proxy_arp", "1"),
         ("ipv4/conf/dut/drop_gratuitous_arp", "1"),
     ];
-    for without_ipv6 in [false, true] {
+    // With IPv6, without, and with it on a node that has none by default.
+    for (without_ipv6, default) in [(false, "0"), (true, "0"), (false, "1")] {
         let node = Node::new();
         node.host.ip(&["link", "add", "dut", "type", "veth", "peer", "name", "peer21"]);
         let of_host = |key: &str, value: Option<&str>| {
@@ -123,6 +129,7 @@ fn the_settings_of_ip_that_it_had_come_back() {
             assert!(done.status.success(), "{done:?}");
             String::from_utf8(done.stdout).unwrap()
         };
+        of_host("ipv6/conf/default/disable_ipv6", Some(default));
         let disable = ("ipv6/conf/dut/disable_ipv6", if without_ipv6 { "1" } else { "0" });
         for (key, value) in SET.into_iter().chain([disable]) {
             of_host(key, Some(value));
@@ -154,6 +161,8 @@ fn the_settings_of_ip_that_it_had_come_back() {
         let before = settled();
         let keys = conf(&[("device", json!("dut"))]);
         node.call("ADD", &keys).success();
+        // The kernel has no IPv6 on a link with less than 1280.
+        node.pod.ip(&["link", "set", "net1", "mtu", "1000"]);
         let deleted = node.call("DEL", &keys);
         deleted.success();
         comes_to(&before, settled, &deleted.stderr);

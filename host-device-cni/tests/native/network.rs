@@ -224,7 +224,7 @@ fn that_the_kernel_does_not_take_any_more_are_told_of_and_keep_no_pod() {
     let node = connected();
     let nic = node.nic();
     node.call("ADD", &conf(&[])).success();
-    let off = ["-qw", "net.ipv6.conf.default.disable_ipv6=1"];
+    let off = ["-qw", "net.ipv6.conf.all.disable_ipv6=1"];
     assert!(node.host.process(std::path::Path::new("sysctl")).args(off).status().unwrap().success());
     let deleted = node.call("DEL", &conf(&[]));
     deleted.success();

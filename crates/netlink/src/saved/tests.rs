@@ -40,6 +40,31 @@ fn a_route_goes_to_the_links_new_index_without_its_state() {
 }
 
 #[test]
+fn a_route_that_has_ended_and_the_kernels_own_of_old_are_not_kept() {
+    let route = |to: &[u8], length, table, expires: i32| {
+        let mut bytes = vec![10, length, 0, 0, table, 3, 0, 1, 0, 0, 0, 0];
+        push(&mut bytes, RTA_DST, to);
+        push(&mut bytes, RTA_OIF, &7_u32.to_ne_bytes());
+        let life = [0, 0, expires, 0, 0, 0, 0, 0].map(i32::to_ne_bytes).concat();
+        push(&mut bytes, RTA_CACHEINFO, &life);
+        bytes
+    };
+    let own = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let groups = [0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (expires, ended, lifetime) in [(-100, true, None), (0, false, None), (101, false, Some(2))] {
+        let bytes = route(&own, 64, 254, expires);
+        assert_eq!(has_ended(&bytes), ended, "{expires}");
+        let moved = Message(bytes).through(9);
+        let asked = nested(&moved[ROUTE_HEADER..], RTA_EXPIRES).find_map(|value| word(value, 0));
+        assert!(ended || asked == lifetime, "{expires}: {asked:?}");
+    }
+    let ways = |bytes: &[u8]| Ways::of(bytes, libc::AF_INET6, 7);
+    assert_eq!(ways(&route(&groups, 8, RT_TABLE_LOCAL, 0)), Ways::None);
+    assert_eq!(ways(&route(&groups, 8, 254, 0)), Ways::ByThisLink);
+    assert_eq!(ways(&route(&own, 64, RT_TABLE_LOCAL, 0)), Ways::ByThisLink);
+}
+
+#[test]
 fn a_route_through_a_nexthop_object_comes_back_as_a_plain_one() {
     let mut bytes = vec![2, 24, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
     bytes.extend([8, 0, 1, 0, 192, 0, 2, 0]);
