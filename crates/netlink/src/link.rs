@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::ifname::{IfName, LinkName};
 use crate::ip_settings::IpSettings;
 use crate::mac::MacAddr;
-use crate::settings::LinkSettings;
+use crate::settings::{self, LinkSettings};
 use crate::socket::Netlink;
 
 /// What the kernel says of one link.
@@ -161,6 +161,14 @@ impl Netlink {
         change: &LinkChange<'_>,
     ) -> Result<(), Error> {
         self.ask(request, RTM_SETLINK, NLM_F_ACK, &change.message(index)).map(drop)
+    }
+
+    /// Gives one of a link's settings a value; one that nobody knows is left.
+    pub fn set_link_setting(&mut self, index: u32, name: &str, value: u32) -> Result<(), Error> {
+        let Some(put) = settings::put(name, value) else { return Ok(()) };
+        let (flags, mask) = put.flags;
+        let message = [header(index, flags, mask), put.attributes].concat();
+        self.ask("put link back", RTM_SETLINK, NLM_F_ACK, &message).map(drop)
     }
 
     /// Gives the link another alternative name.

@@ -3,13 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use netlink_packet_core::NLM_F_ACK;
 use serde::{Deserialize, Serialize};
 
 use crate::attribute::{push, word};
-use crate::error::Error;
-use crate::link::{RTM_SETLINK, header};
-use crate::socket::Netlink;
 
 /// Where the kernel has a setting.
 #[derive(Clone, Copy, Debug)]
@@ -76,30 +72,31 @@ impl LinkSettings {
     }
 }
 
-impl Netlink {
-    /// Gives one of a link's settings a value; one that nobody knows is left.
-    pub fn set_link_setting(&mut self, index: u32, name: &str, value: u32) -> Result<(), Error> {
-        let Some((_, kept)) = SETTINGS.iter().find(|(known, _)| *known == name) else { return Ok(()) };
-        let mut message = match *kept {
-            Kept::Flag(flag) => header(index, if value == 0 { 0 } else { flag }, flag),
-            Kept::Byte(_) | Kept::Word(_) => header(index, 0, 0),
-        };
-        match *kept {
-            Kept::Flag(_) => {}
-            Kept::Byte(kind) => {
-                push(&mut message, kind, &[u8::try_from(value).unwrap_or(u8::MAX)]);
-                if kind == IFLA_PROTO_DOWN {
-                    // Nobody's reason holds it any more, without which the kernel would refuse.
-                    let mut reasons = Vec::new();
-                    push(&mut reasons, IFLA_PROTO_DOWN_REASON_MASK, &u32::MAX.to_ne_bytes());
-                    push(&mut reasons, IFLA_PROTO_DOWN_REASON_VALUE, &0_u32.to_ne_bytes());
-                    push(&mut message, IFLA_PROTO_DOWN_REASON | NLA_F_NESTED, &reasons);
-                }
-            }
-            Kept::Word(kind) => push(&mut message, kind, &value.to_ne_bytes()),
-        }
-        self.ask("put link back", RTM_SETLINK, NLM_F_ACK, &message).map(drop)
+/// What a message says of one setting.
+pub(crate) struct Put {
+    /// The flags, and which of them are meant.
+    pub(crate) flags: (u32, u32),
+    /// The attributes.
+    pub(crate) attributes: Vec<u8>,
+}
+
+/// Gives a setting a value; `None` where nobody knows it.
+pub(crate) fn put(name: &str, value: u32) -> Option<Put> {
+    let (_, kept) = SETTINGS.iter().find(|(known, _)| *known == name)?;
+    let (mut flags, mut attributes) = ((0, 0), Vec::new());
+    match *kept {
+        Kept::Flag(flag) => flags = (if value == 0 { 0 } else { flag }, flag),
+        Kept::Word(kind) => push(&mut attributes, kind, &value.to_ne_bytes()),
+        Kept::Byte(kind) => push(&mut attributes, kind, &[u8::try_from(value).unwrap_or(u8::MAX)]),
     }
+    if matches!(*kept, Kept::Byte(IFLA_PROTO_DOWN)) {
+        // Nobody's reason holds it any more, without which the kernel would refuse.
+        let mut reasons = Vec::new();
+        push(&mut reasons, IFLA_PROTO_DOWN_REASON_MASK, &u32::MAX.to_ne_bytes());
+        push(&mut reasons, IFLA_PROTO_DOWN_REASON_VALUE, &0_u32.to_ne_bytes());
+        push(&mut attributes, IFLA_PROTO_DOWN_REASON | NLA_F_NESTED, &reasons);
+    }
+    Some(Put { flags, attributes })
 }
 
 impl From<BTreeMap<String, u32>> for LinkSettings {

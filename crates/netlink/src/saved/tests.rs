@@ -1,4 +1,9 @@
+use super::kept::*;
+use super::message::*;
 use super::*;
+use crate::attribute::{push, word};
+use crate::default_route::RTA_NH_ID;
+use crate::route::RTA_OIF;
 
 #[test]
 fn what_is_kept_is_read_back() {
@@ -110,6 +115,6 @@ fn a_source_of_a_route_is_valid_at_once() {
     let saved = |kind| SavedNetwork { routes: vec![route(kind)], ..SavedNetwork::default() };
     let message = Message(address.clone());
     assert!(saved(7).is_source(&message) && !saved(1).is_source(&message));
-    let first = without_detection(&address);
+    let first = Message(address.clone()).without_detection().0;
     assert_eq!((first[ADDRESS_FLAGS], first[12], &first[13..]), (0x82, 0x82, &address[13..]));
 }
