@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::decide::{Act, Holding, decide};
+use super::handle::Handle;
 use super::pass::{self, Done, Outcome, Plugin, Released, Sight, Word};
 use super::tell;
 use super::unclean::Unclean;
@@ -21,9 +22,6 @@ use crate::inventory::DeviceId;
 use crate::metrics::Metrics;
 use crate::pool::Grants;
 
-/// How long the pools wait for what is put back at once, so that after a reboot the kubelet hears of clean devices only. What
-/// takes longer is unhealthy meanwhile.
-const FIRST: Duration = Duration::from_millis(150);
 /// How long the kubelet's word is waited for before that is done for which it does not matter.
 const WORD: Duration = Duration::from_millis(100);
 /// No two looks are closer: what is done to a link is itself news of the node.
@@ -54,61 +52,6 @@ pub struct Setup {
     pub interval: Duration,
     /// How long a look may take.
     pub limit: Duration,
-}
-
-/// The reconciler at work. It ends with this.
-#[derive(Debug)]
-pub struct Handle {
-    unclean: watch::Receiver<Unclean>,
-    wake: Arc<Notify>,
-    lags: Arc<Notify>,
-    first: Option<oneshot::Receiver<()>>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Handle {
-    /// The devices that must not be handed out, as they change.
-    pub fn unclean(&self) -> watch::Receiver<Unclean> {
-        self.unclean.clone()
-    }
-
-    /// The node has changed: look now.
-    pub fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// Waits until it knows what is unclean, and a moment for it to put that back.
-    pub async fn first(&mut self) {
-        let Some(first) = self.first.take() else { return };
-        let mut late = pin!(tokio::time::sleep(FIRST));
-        // Whatever it takes: until then nobody knows what is clean.
-        let _ = self.unclean.changed().await;
-        tokio::select! {
-            _ = first => {}
-            () = &mut late => tracing::info!(
-                "pods left more behind than is put back at once; those devices are unhealthy until they are"
-            ),
-        }
-    }
-
-    /// Waits until the kubelet's accounts keep a device from being put back that the kubelet itself does not name.
-    pub async fn lags(&self) {
-        self.lags.notified().await;
-    }
-
-    /// One that never finds anything, for who has switched it off.
-    pub fn idle() -> Self {
-        let (wake, lags) = Default::default();
-        Self { unclean: watch::channel(Unclean::default()).1, wake, lags, first: None, task: None }
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
 }
 
 /// Starts it. [`Handle::first`] waits for its first look.
