@@ -228,6 +228,17 @@ pub enum Error {
         /// The link's name.
         link: String,
     },
+    /// A link that came home with an XDP program, and had none.
+    #[error(
+        "{device}: {link} has an XDP program that it did not have before, the pod's or somebody's on this host; if it is nobody's \
+         here, take it off with ip link set dev {link} xdp off"
+    )]
+    Xdp {
+        /// The device.
+        device: String,
+        /// The link's name.
+        link: String,
+    },
     /// A kernel setting of a link cannot be written.
     #[error("cannot set {path} to {value:?}: {source}")]
     Sysctl {

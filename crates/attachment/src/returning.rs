@@ -42,7 +42,7 @@ pub(crate) fn bring_home(
     if let Some(pod) = &mut pod
         && let Some(link) = way.in_pod(pod)?
     {
-        let link = way.leave_pod(host, pod, &link, restored)?;
+        let link = way.leave_pod(host, pod, &link)?;
         return way.settle(host, link, restored).map(Some);
     }
     if let Some(function) = record.function {
@@ -72,7 +72,7 @@ pub(crate) fn bring_home(
             if let Some(pod) = &mut pod
                 && let Some(link) = way.changed_in_pod(pod)?
             {
-                let link = way.leave_pod(host, pod, &link, restored)?;
+                let link = way.leave_pod(host, pod, &link)?;
                 return way.settle(host, link, restored).map(Some);
             }
             restored.gone = true;
@@ -130,15 +130,9 @@ struct Way<'a> {
 impl Way<'_> {
     /// Out of the pod, renamed and put back in one message, which leaves it up or down as is wanted. Returns it as it is on the
     /// host then. Its MTU is not in that message: one that the kernel refuses by now would end it halfway.
-    fn leave_pod(
-        &self,
-        host: &mut Host,
-        pod: &mut Netlink,
-        link: &Link,
-        restored: &mut Restored,
-    ) -> Result<Link, Error> {
+    fn leave_pod(&self, host: &mut Host, pod: &mut Netlink, link: &Link) -> Result<Link, Error> {
         let link = &without_alt_names(pod, link, |alt| !self.may_keep(alt));
-        self.take_xdp_off(pod, link, restored);
+        self.take_xdp_off(pod, link);
         let change = LinkChange { mtu: None, addr_gen_mode: None, ..self.change(link) };
         let home = LinkChange { netns: Some(host.netns.as_fd()), up: Some(false), ..change.clone() };
         let up = self.is_up_at_once(link);
@@ -250,6 +244,7 @@ impl Way<'_> {
         // A link has IPv6, and its settings, from an MTU of 1280 bytes on.
         let link = if differed { host.netlink.link_by_index(link.index)? } else { link };
         self.put_ip_settings(&link, restored);
+        self.tell_xdp(&link, restored);
         Ok(link)
     }
 

@@ -3,6 +3,11 @@
 
 use netlink_packet_core::{NlaBuffer, NlasIterator};
 
+/// Marks an attribute whose value is attributes (include/uapi/linux/netlink.h).
+pub(crate) const NLA_F_NESTED: u16 = 1 << 15;
+/// `AF_INET6`, as the kind of an attribute in `IFLA_AF_SPEC`.
+pub(crate) const OF_INET6: u16 = 10;
+
 /// The kinds and values of the attributes in `bytes`, as far as they can be told apart.
 pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(bytes).flatten().map(|attribute: NlaBuffer<&[u8]>| {

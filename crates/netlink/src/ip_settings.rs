@@ -4,11 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::attribute::nested;
+use crate::attribute::{OF_INET6, nested};
 
 // include/uapi/linux/if_link.h.
+/// `AF_INET`, as the kind of an attribute in `IFLA_AF_SPEC`.
 const OF_INET: u16 = 2;
-const OF_INET6: u16 = 10;
 const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_CONF: u16 = 2;
 
@@ -201,8 +201,9 @@ mod tests {
         let mut netlink = crate::Netlink::open().unwrap();
         let mut ask = || netlink.link_by_name(&"v0".parse().unwrap()).unwrap().ip;
         for (family, settings) in [("ipv4", &IPV4[..]), ("ipv6", &IPV6[..])] {
+            let mut seen = 0;
             for (place, name) in settings {
-                let path = format!("/proc/thread-self/root/proc/sys/net/{family}/conf/v0/{name}");
+                let path = format!("/proc/sys/net/{family}/conf/v0/{name}");
                 let Ok(was) = std::fs::read_to_string(&path) else { continue };
                 let was: i32 = was.trim().parse().unwrap();
                 // Of some only 0 and 1 can be, of others only what makes sense beside them.
@@ -214,7 +215,10 @@ mod tests {
                 let list = if family == "ipv4" { &told.ipv4 } else { &told.ipv6 };
                 assert_eq!(list.get(*place), Some(&other), "{family} {name}");
                 std::fs::write(&path, was.to_string()).unwrap();
+                seen += 1;
             }
+            // Not every kernel has all.
+            assert!(seen > settings.len() / 2, "{family}: {seen}");
         }
     }
 }

@@ -5,7 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{DecodeError, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL};
 
-use crate::attribute::{attributes, bytes_of, nested, push, push_text, text, text_of, word};
+use crate::attribute::{
+    NLA_F_NESTED, OF_INET6, attributes, bytes_of, nested, push, push_text, text, text_of, word,
+};
 use crate::error::Error;
 use crate::ifname::{IfName, LinkName};
 use crate::ip_settings::IpSettings;
@@ -104,14 +106,11 @@ const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_FLAGS: u16 = 3;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
-/// `AF_INET6`, as the kind of an attribute in `IFLA_AF_SPEC`.
-const OF_INET6: u16 = 10;
 const IFLA_NET_NS_FD: u16 = 28;
 pub(crate) const IFLA_EXT_MASK: u16 = 29;
 const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
-const NLA_F_NESTED: u16 = 1 << 15;
 /// Leaves the counters out, which are the greater part of what is told of a link.
 pub(crate) const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFF_UP: u32 = 1;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attribute::{push, word};
+use crate::attribute::{NLA_F_NESTED, push, word};
 
 /// Where the kernel has a setting.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +18,11 @@ enum Kept {
     Word(u16),
 }
 
-// include/uapi/linux/if.h, if_link.h and netlink.h.
+// include/uapi/linux/if.h and if_link.h.
 const IFLA_PROTO_DOWN: u16 = 39;
 const IFLA_PROTO_DOWN_REASON: u16 = 55;
 const IFLA_PROTO_DOWN_REASON_MASK: u16 = 1;
 const IFLA_PROTO_DOWN_REASON_VALUE: u16 = 2;
-const NLA_F_NESTED: u16 = 1 << 15;
 const SETTINGS: [(&str, Kept); 14] = [
     ("debug", Kept::Flag(0x4)),
     ("noarp", Kept::Flag(0x80)),
